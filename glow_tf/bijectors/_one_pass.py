@@ -1,0 +1,39 @@
+"""Bijectors whose value and log-det come from one computation."""
+
+import abc
+
+import tensorflow_probability as tfp
+
+
+class OnePassBijector(tfp.bijectors.Bijector):
+    """Base class: value and log-det are computed together, whichever is asked for first.
+
+    Subclasses define `_forward_and_log_det(x)` and `_inverse_and_log_det(y)`; both return the log-det
+    of the *forward* direction, one number a batch member. The log-det is left where
+    `tfb.Bijector` looks for it (the entry "ildj" of the bijector cache), so that
+    `forward_log_det_jacobian(x)` after `forward(x)` costs nothing, as does `log_prob(sample())`.
+    """
+
+    @abc.abstractmethod
+    def _forward_and_log_det(self, x, **kwargs):
+        """Returns `forward(x)` and log|det dy/dx|."""
+
+    @abc.abstractmethod
+    def _inverse_and_log_det(self, y, **kwargs):
+        """Returns `inverse(y)` and log|det dy/dx|."""
+
+    def _forward(self, x, **kwargs):
+        y, log_det = self._forward_and_log_det(x, **kwargs)
+        self._cache.forward_attributes(x, **kwargs)["ildj"] = -log_det
+        return y
+
+    def _inverse(self, y, **kwargs):
+        x, log_det = self._inverse_and_log_det(y, **kwargs)
+        self._cache.inverse_attributes(y, **kwargs)["ildj"] = -log_det
+        return x
+
+    def _forward_log_det_jacobian(self, x, **kwargs):
+        return self._forward_and_log_det(x, **kwargs)[1]
+
+    def _inverse_log_det_jacobian(self, y, **kwargs):
+        return -self._inverse_and_log_det(y, **kwargs)[1]

@@ -1,0 +1,127 @@
+"""The loops of Scan, forward, inverse and backward, with their three ways to keep what a gradient needs.
+
+A kernel (`AutodiffKernel` says what it is) does one step; here, steps are run over stacked weights.
+"""
+
+import tensorflow as tf
+
+MEMORY = ("store", "recompute", "reverse")
+
+
+def forward_loop(kernel, memory: str, x, weights, constants):
+    """Runs all steps forward.
+
+    Args:
+        kernel: does one step.
+        memory: "store", "recompute" or "reverse": what is kept for the gradient.
+        x: float [N, event].
+        weights: list of tensors [depth, ...], which have gradients.
+        constants: list of tensors [depth, ...], which have none.
+
+    Returns:
+        y, like `x`, and the log-det [N].
+    """
+    depth = weights[0].shape[0]
+
+    @tf.custom_gradient
+    def run(x, *stacked):
+        def keep(k, arrays, x, residuals):
+            kept = {"store": residuals, "recompute": [x], "reverse": []}[memory]
+            return [array.write(k, value) for array, value in zip(arrays, kept, strict=True)]
+
+        def body(k, x, log_det, saved):
+            y, step_log_det, residuals = kernel.forward(_take(stacked, k), x)
+            saved = keep(k, saved, x, residuals)
+            return k + 1, tf.ensure_shape(y, x.shape), log_det + step_log_det, saved
+
+        specs = {"store": kernel.residual_specs(x, stacked), "recompute": [x], "reverse": []}
+        saved = [_array(depth, like.dtype, like.shape) for like in specs[memory]]
+        _, y, log_det, saved = _while(depth, body, [0, x, _zeros(x), saved])
+
+        def gradient(dy, dlog_det):
+            def backward_body(i, y, dy, gradients):
+                k = depth - 1 - i
+                step_weights = _take(stacked, k)
+                kept = [array.read(k) for array in saved]
+                if memory == "store":
+                    residuals = kept
+                elif memory == "recompute":
+                    residuals = kernel.forward(step_weights, kept[0])[2]
+                else:
+                    y, _, residuals = kernel.inverse(step_weights, y)
+                dx, dweights = kernel.backward(step_weights, residuals, dy, dlog_det)
+                gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
+                return i + 1, tf.ensure_shape(y, x.shape), tf.ensure_shape(dx, x.shape), gradients
+
+            arrays = [_array(depth, w.dtype, w.shape[1:]) for w in weights]
+            _, _, dx, arrays = _while(depth, backward_body, [0, y, dy, arrays])
+            return dx, *[array.stack() for array in arrays], *[None] * len(constants)
+
+        return (y, log_det), gradient
+
+    return run(x, *weights, *constants)
+
+
+def inverse_loop(kernel, memory: str, y, weights, constants):
+    """Runs all steps backward, from `y` to x; arguments and results as for `forward_loop`.
+
+    The log-det returned is the forward direction's. Here `constants` have gradients too, where they are
+    floating.
+    """
+    depth = weights[0].shape[0]
+    rebuild = memory == "reverse"
+
+    @tf.custom_gradient
+    def run(y, *stacked):
+        def body(i, y, log_det, saved):
+            k = depth - 1 - i
+            x, step_log_det, _ = kernel.inverse(_take(stacked, k), y)
+            saved = [array.write(k, y) for array in saved]
+            return i + 1, tf.ensure_shape(x, y.shape), log_det + step_log_det, saved
+
+        saved = [] if rebuild else [_array(depth, y.dtype, y.shape)]
+        _, x, log_det, saved = _while(depth, body, [0, y, _zeros(y), saved])
+        floating = [i for i, value in enumerate(stacked) if value.dtype.is_floating]
+
+        def gradient(dx, dlog_det):
+            def backward_body(k, x, dx, gradients):
+                step_weights = _take(stacked, k)
+                y = kernel.forward(step_weights, x)[0] if rebuild else saved[0].read(k)
+                sources = [y, *[step_weights[i] for i in floating]]
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(sources)
+                    outputs = kernel.inverse(step_weights, y)[:2]
+                dy, *dweights = tape.gradient(
+                    outputs, sources, [dx, dlog_det], tf.UnconnectedGradients.ZERO
+                )
+                gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
+                return k + 1, tf.ensure_shape(y, x.shape), tf.ensure_shape(dy, x.shape), gradients
+
+            arrays = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
+            _, _, dy, arrays = _while(depth, backward_body, [0, x, dx, arrays])
+            by_index = dict(zip(floating, arrays, strict=True))
+            return dy, *[
+                by_index[i].stack() if i in by_index else None for i in range(len(stacked))
+            ]
+
+        return (x, log_det), gradient
+
+    return run(y, *weights, *constants)
+
+
+def _while(depth, body, state):
+    return tf.while_loop(
+        lambda k, *_: k < depth, body, state, parallel_iterations=1, maximum_iterations=depth
+    )
+
+
+def _take(stacked, k):
+    return [value[k] for value in stacked]
+
+
+def _array(depth, dtype, element_shape):
+    return tf.TensorArray(dtype, depth, element_shape=element_shape, clear_after_read=False)
+
+
+def _zeros(x):
+    return tf.zeros(tf.shape(x)[:1], x.dtype)

@@ -1,0 +1,111 @@
+"""Activation normalisation, Table 1 (first row) of Kingma & Dhariwal (2018)."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from glow_tf.bijectors._parameters import (
+    as_parameter,
+    common_dtype,
+    require_all_or_none,
+    require_positive_int,
+)
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+
+tfb = tfp.bijectors
+
+
+class ActNorm(tfb.Bijector):
+    """A learned shift and scale for each channel, the last axis.
+
+    ```
+    forward: y = (x + b) * exp(3 logs)
+    inverse: x = y * exp(-3 logs) - b
+    log|det dy/dx| = sum(3 logs)  for each position; over an [H, W, C] event, H W times that
+    ```
+
+    Events are vectors [C] or have any number of spatial axes before C: `event_ndims` says how many,
+    as with every TFP bijector. `initialize` sets `b` and `logs` from data.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.1.
+    """
+
+    def __init__(
+        self,
+        n_channels=None,
+        *,
+        b=None,
+        logs=None,
+        dtype=None,
+        validate_args=False,
+        name="actnorm",
+    ):
+        """Makes the bijector, with zero variables unless the parameters are given.
+
+        Args:
+            n_channels: int, C. Not needed where `b` and `logs` are given.
+            b: float [C] tensor, tf.Variable or DeferredTensor; with `logs`.
+            logs: the same for the log of the scale, divided by 3.
+            dtype: of the variables; float32 unless given.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            ValueError: if one of `b`, `logs` is missing, or `n_channels` isn't a positive integer.
+        """
+        dtype = tf.as_dtype(dtype or common_dtype([b, logs]))
+        parameters = dict(locals())
+        with tf.name_scope(name):
+            if not require_all_or_none("ActNorm", b=b, logs=logs):
+                n_channels = require_positive_int("n_channels", n_channels)
+                b = tf.Variable(tf.zeros([n_channels], dtype), name="b")
+                logs = tf.Variable(tf.zeros([n_channels], dtype), name="logs")
+            self.b = as_parameter(b, dtype)
+            self.logs = as_parameter(logs, dtype)
+            # The bijector cache compares `parameters`: without the variables two ActNorms of the
+            # same size would return each other's results.
+            parameters.update(b=self.b, logs=self.logs)
+            super().__init__(
+                forward_min_event_ndims=1,
+                is_constant_jacobian=True,
+                dtype=dtype,
+                validate_args=validate_args,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        properties = tfp.util.ParameterProperties
+        return {"b": properties(event_ndims=1), "logs": properties(event_ndims=1)}
+
+    def initialize(self, x):
+        """Assigns `b` and `logs` such that `forward(x)` has zero mean and unit variance.
+
+        Args:
+            x: float [..., C], averaged over all axes but the last.
+
+        Returns:
+            `forward(x)` with the new values.
+
+        Raises:
+            ValueError: if the parameters aren't variables.
+        """
+        if not (isinstance(self.b, tf.Variable) and isinstance(self.logs, tf.Variable)):
+            raise ValueError("ActNorm.initialize needs `b` and `logs` to be tf.Variables.")
+        # Not the caller's tensor: the bijector cache may hold results of the old values for it.
+        x = tf.identity(tf.convert_to_tensor(x, self.dtype))
+        b, logs = actnorm_statistics(x)
+        self.b.assign(b)
+        self.logs.assign(logs)
+        return self._forward(x)
+
+    def _forward(self, x):
+        return (x + self.b) * tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs))
+
+    def _inverse(self, y):
+        return y * tf.exp(-LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)) - self.b
+
+    def _forward_log_det_jacobian(self, x):
+        return tf.reduce_sum(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs), -1)

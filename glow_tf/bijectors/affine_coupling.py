@@ -1,0 +1,113 @@
+"""Affine and additive coupling, Table 1 (third row) of Kingma & Dhariwal (2018)."""
+
+import tensorflow as tf
+
+from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._parameters import common_dtype
+
+
+class AffineCoupling(OnePassBijector):
+    """The first half of the channels decides how the second half is shifted and scaled.
+
+    ```
+    x1, x2 = halves of the last axis; h = network(x1)
+    affine:   shift = h[..., 0::2], scale = sigmoid(h[..., 1::2] + 2)
+    additive: shift = h,            scale = 1
+    forward: y1 = x1, y2 = (x2 + shift) * scale
+    inverse: x1 = y1, x2 = y2 / scale - shift
+    log|det dy/dx| = sum(log scale)
+    ```
+
+    For C channels x1 has C // 2 of them, and the network returns 2 (C - C // 2) channels (affine) or
+    C - C // 2 (additive).
+
+    Events are vectors [C] or have spatial axes before C. A network that mixes positions says so with
+    an attribute `event_ndims` (3 for one over images, as `CouplingNetwork`'s); without it every
+    position is taken to be transformed by itself, and events are as large as the caller's
+    `event_ndims` says.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.3.
+    Dinh, Sohl-Dickstein & Bengio, Density Estimation Using Real NVP, 2017.
+    """
+
+    def __init__(
+        self, network, additive=False, *, dtype=None, validate_args=False, name="affine_coupling"
+    ):
+        """Makes the bijector.
+
+        Args:
+            network: callable, float [..., C // 2] -> the channels named above. Variables of a
+                tf.Module are found; those of a Keras 3 layer are not.
+            additive: whether the second half is only shifted.
+            dtype: of inputs and outputs; the network's `dtype`, or else float32, unless given.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            TypeError: if `network` can't be called.
+        """
+        parameters = dict(locals())
+        if not callable(network):
+            raise TypeError(f"network must be callable, got {network!r}.")
+        with tf.name_scope(name):
+            self._network = network
+            self._additive = bool(additive)
+            super().__init__(
+                forward_min_event_ndims=getattr(network, "event_ndims", 1),
+                is_constant_jacobian=self._additive,
+                dtype=tf.as_dtype(dtype or common_dtype([network])),
+                validate_args=validate_args,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @property
+    def network(self):
+        """The callable that maps the first half of the channels to shift and scale."""
+        return self._network
+
+    @property
+    def additive(self) -> bool:
+        """Whether the second half is only shifted."""
+        return self._additive
+
+    def _shift_and_log_scale(self, x1, n_rest):
+        h = self._network(x1)
+        wanted = n_rest if self._additive else 2 * n_rest
+        if h.shape[-1] != wanted:
+            raise ValueError(
+                f"The coupling network must return {wanted} channels for {x1.shape[-1]} + {n_rest} "
+                f"{'additive' if self._additive else 'affine'} ones, got {h.shape[-1]}."
+            )
+        if self._additive:
+            return h, None
+        return h[..., 0::2], tf.math.log_sigmoid(h[..., 1::2] + 2.0)
+
+    def _halves(self, x):
+        n = x.shape[-1]
+        if n is None or n < 2:
+            raise ValueError(f"AffineCoupling needs at least 2 channels in the last axis, got {n}.")
+        return x[..., : n // 2], x[..., n // 2 :]
+
+    def _log_det(self, x, log_scale):
+        if self._additive:
+            return tf.zeros([], x.dtype)
+        return tf.reduce_sum(log_scale, list(range(-self.forward_min_event_ndims, 0)))
+
+    def _forward_and_log_det(self, x):
+        x1, x2 = self._halves(x)
+        shift, log_scale = self._shift_and_log_scale(x1, x2.shape[-1])
+        y2 = x2 + shift if self._additive else (x2 + shift) * tf.exp(log_scale)
+        return tf.concat([x1, y2], -1), self._log_det(x, log_scale)
+
+    def _inverse_and_log_det(self, y):
+        y1, y2 = self._halves(y)
+        shift, log_scale = self._shift_and_log_scale(y1, y2.shape[-1])
+        x2 = y2 - shift if self._additive else y2 * tf.exp(-log_scale) - shift
+        return tf.concat([y1, x2], -1), self._log_det(y, log_scale)

@@ -1,0 +1,158 @@
+"""One step of flow: actnorm, permutation, coupling (Table 1 and figure 2a of the paper)."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._parameters import require_positive_int
+from glow_tf.bijectors.actnorm import ActNorm
+from glow_tf.bijectors.affine_coupling import AffineCoupling
+from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
+from glow_tf.data_dependent_init import actnorm_statistics
+from glow_tf.networks import CouplingNetwork, network_initial_values
+
+tfb = tfp.bijectors
+
+PERMUTATIONS = ("reverse", "shuffle", "invconv")
+
+
+class GlowStep(OnePassBijector):
+    """ActNorm, then a permutation of the channels, then AffineCoupling.
+
+    ```
+    forward: y = coupling(permutation(actnorm(x)))
+    inverse: x = actnorm^-1(permutation^-1(coupling^-1(y)))
+    log|det| = the sum of the three
+    ```
+
+    Maps float [..., H, W, C] to the same shape, C >= 2. The parts are `actnorm`, `permutation` and
+    `coupling`, ordinary bijectors.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, Table 1.
+    """
+
+    def __init__(
+        self,
+        n_channels=None,
+        width=512,
+        *,
+        permutation="invconv",
+        additive=False,
+        parameters=None,
+        compute_dtype=None,
+        dtype="float32",
+        seed=None,
+        validate_args=False,
+        name="glow_step",
+    ):
+        """Makes the step, with new variables unless `parameters` are given.
+
+        Args:
+            n_channels: int, C. Not needed where `parameters` are given.
+            width: int, channels of the coupling network's hidden layers.
+            permutation: "invconv" (1x1 convolution), "reverse" or "shuffle" (fixed).
+            additive: whether the coupling is additive.
+            parameters: dict of tensors, tf.Variables or DeferredTensors, with the keys of
+                `initial_values`.
+            compute_dtype: of the network's convolutions; the parameters' unless given.
+            dtype: of the variables.
+            seed: int, for the initial values; a new one at each call unless given.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            ValueError: for an unknown permutation, or less than two channels.
+        """
+        if permutation not in PERMUTATIONS:
+            raise ValueError(f"permutation must be one of {PERMUTATIONS}, got {permutation!r}.")
+        if parameters is None:
+            values = self.initial_values(
+                n_channels, width, permutation, additive, np.random.default_rng(seed)
+            )
+            parameters = step_variables(values, dtype)
+        p = parameters
+        self.actnorm = ActNorm(b=p["actnorm_b"], logs=p["actnorm_logs"])
+        dtype = self.actnorm.dtype
+        if permutation == "invconv":
+            self.permutation = Invertible1x1Conv(w=p["invconv_W"])
+        elif permutation == "shuffle":
+            self.permutation = tfb.Permute(p["shuffle_indices"], axis=-1)
+        else:
+            self.permutation = tfb.Permute(np.arange(p["actnorm_b"].shape[-1])[::-1].copy(), axis=-1)
+        network = CouplingNetwork(
+            parameters={k: v for k, v in p.items() if k.startswith("l_")},
+            compute_dtype=compute_dtype,
+        )
+        self.coupling = AffineCoupling(network, additive, dtype=dtype)
+        self._chain = tfb.Chain([self.coupling, self.permutation, self.actnorm])
+        super().__init__(
+            forward_min_event_ndims=3,
+            is_constant_jacobian=additive,
+            dtype=dtype,
+            validate_args=validate_args,
+            # Unique: its parameters are a dict of many tensors, dear to compare.
+            parameters=None,
+            name=name,
+        )
+
+    @staticmethod
+    def initial_values(n_channels, width, permutation, additive, rng) -> dict:
+        """Returns new parameters of one step, arrays by name, before data-dependent initialisation."""
+        c = require_positive_int("n_channels", n_channels)
+        if c < 2:
+            raise ValueError(f"GlowStep needs at least 2 channels, got {c}.")
+        require_positive_int("width", width)
+        values = {"actnorm_b": np.zeros(c, np.float32), "actnorm_logs": np.zeros(c, np.float32)}
+        if permutation == "invconv":
+            values["invconv_W"] = random_orthogonal(c, rng).astype(np.float32)
+        elif permutation == "shuffle":
+            values["shuffle_indices"] = rng.permutation(c).astype(np.int32)
+        out = (c - c // 2) * (1 if additive else 2)
+        return values | network_initial_values(c // 2, out, width, rng)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    def data_dependent_values(self, x):
+        """Data-dependent initialisation of the step's actnorms, the network's included, in order.
+
+        Args:
+            x: float [B, H, W, C], the step's input for the initialisation batch.
+
+        Returns:
+            A dict of the new values, by the names of `initial_values`, and the step's output with them.
+        """
+        b, logs = actnorm_statistics(x)
+        x = self.permutation.forward(ActNorm(b=b, logs=logs).forward(x))
+        network = self.coupling.network
+        values = network.data_dependent_values(x[..., : x.shape[-1] // 2])
+        network = CouplingNetwork(
+            parameters=network.weights | values, compute_dtype=network.compute_dtype
+        )
+        y = AffineCoupling(network, self.coupling.additive, dtype=self.dtype).forward(x)
+        return {"actnorm_b": b, "actnorm_logs": logs} | values, y
+
+    def _forward_and_log_det(self, x):
+        y = self._chain.forward(x)
+        return y, self._chain.forward_log_det_jacobian(x, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y):
+        x = self._chain.inverse(y)
+        return x, -self._chain.inverse_log_det_jacobian(y, self.forward_min_event_ndims)
+
+
+def step_variables(values: dict, dtype) -> dict:
+    """Returns a tf.Variable for each array of `values`; integers are fixed (permutations)."""
+    return {
+        key: tf.Variable(
+            value,
+            dtype=None if value.dtype.kind == "i" else dtype,
+            trainable=value.dtype.kind != "i",
+            name=key,
+        )
+        for key, value in values.items()
+    }

@@ -1,0 +1,172 @@
+"""Invertible 1x1 convolution, Table 1 (second row) of Kingma & Dhariwal (2018)."""
+
+import numpy as np
+import scipy.linalg
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from glow_tf.bijectors._parameters import (
+    as_parameter,
+    common_dtype,
+    require_all_or_none,
+    require_positive_int,
+)
+
+tfb = tfp.bijectors
+
+
+def random_orthogonal(n_channels: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a random orthogonal matrix, float64 [C, C], as the original's QR of a normal one."""
+    return np.linalg.qr(rng.standard_normal((n_channels, n_channels)))[0]
+
+
+def log_abs_det(w: tf.Tensor) -> tf.Tensor:
+    """Returns log|det w| of [..., C, C] in the dtype of `w`, computed in float64."""
+    return tf.cast(tf.linalg.slogdet(tf.cast(w, tf.float64)).log_abs_determinant, w.dtype)
+
+
+def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse of [..., C, C] in the dtype of `w`, computed in float64."""
+    return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
+
+
+class Invertible1x1Conv(tfb.Bijector):
+    """A learned mixing of the channels, the last axis, by an invertible matrix.
+
+    ```
+    forward: y_j = sum_i x_i W_ij
+    inverse: x_i = sum_j y_j (W^-1)_ji
+    log|det dy/dx| = log|det W|  for each position; over an [H, W, C] event, H W times that
+    ```
+
+    With `parameterization="lu"` (section 3.2) W = P (L + I) (U + diag(sign_s exp(log_s))), where L is
+    strictly lower, U strictly upper triangular, and P and sign_s are fixed: the log-det is sum(log_s).
+
+    Events are vectors [C] or have any number of spatial axes before C (`event_ndims`). Log-det and
+    inverse are computed in float64 whatever the dtype.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.2.
+    """
+
+    def __init__(
+        self,
+        n_channels=None,
+        *,
+        parameterization="dense",
+        w=None,
+        p=None,
+        lower=None,
+        upper=None,
+        sign_s=None,
+        log_s=None,
+        seed=None,
+        dtype=None,
+        validate_args=False,
+        name="invertible_1x1_conv",
+    ):
+        """Makes the bijector; W is a new random orthogonal matrix unless the parameters are given.
+
+        Args:
+            n_channels: int, C. Not needed where the parameters are given.
+            parameterization: "dense" (parameter `w`) or "lu" (`p`, `lower`, `upper`, `sign_s`, `log_s`).
+            w: float [C, C] tensor, tf.Variable or DeferredTensor.
+            p: the same for the permutation matrix P [C, C].
+            lower: the same for L [C, C]; only what is strictly below the diagonal is read.
+            upper: the same for U [C, C]; only what is strictly above the diagonal is read.
+            sign_s: the same for the signs of the diagonal [C].
+            log_s: the same for the logs of its magnitudes [C].
+            seed: int, for the random matrix; a new one at each call unless given.
+            dtype: of the variables; float32 unless given.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            ValueError: for an unknown parameterization, parameters of the other one or only some of
+                them, or an `n_channels` that isn't a positive integer.
+        """
+        dtype = tf.as_dtype(dtype or common_dtype([w, p, lower, upper, sign_s, log_s]))
+        parameters = dict(locals())
+        lu = dict(p=p, lower=lower, upper=upper, sign_s=sign_s, log_s=log_s)
+        if parameterization not in ("dense", "lu"):
+            raise ValueError(f'parameterization must be "dense" or "lu", got {parameterization!r}.')
+        foreign = lu if parameterization == "dense" else {"w": w}
+        given = sorted(key for key, value in foreign.items() if value is not None)
+        if given:
+            raise ValueError(f"parameterization={parameterization!r} doesn't take {given}.")
+        with tf.name_scope(name):
+            if parameterization == "dense":
+                if w is None:
+                    w = tf.Variable(self._orthogonal(n_channels, seed), dtype=dtype, name="w")
+                values = {"w": w}
+            elif require_all_or_none("Invertible1x1Conv", **lu):
+                values = lu
+            else:
+                values = self._lu_variables(self._orthogonal(n_channels, seed), dtype)
+            for key, value in values.items():
+                values[key] = as_parameter(value, dtype)
+                setattr(self, key, values[key])
+            self._parameterization = parameterization
+            parameters.update(values)
+            super().__init__(
+                forward_min_event_ndims=1,
+                is_constant_jacobian=True,
+                dtype=dtype,
+                validate_args=validate_args,
+                parameters=parameters,
+                name=name,
+            )
+
+    @staticmethod
+    def _orthogonal(n_channels, seed):
+        n_channels = require_positive_int("n_channels", n_channels)
+        return random_orthogonal(n_channels, np.random.default_rng(seed))
+
+    @staticmethod
+    def _lu_variables(w, dtype):
+        p, lower, upper = scipy.linalg.lu(w)
+        s = np.diag(upper)
+        new = lambda value, name, trainable=True: tf.Variable(
+            value, dtype=dtype, name=name, trainable=trainable
+        )
+        return dict(
+            p=new(p, "p", trainable=False),
+            lower=new(np.tril(lower, -1), "lower"),
+            upper=new(np.triu(upper, 1), "upper"),
+            sign_s=new(np.sign(s), "sign_s", trainable=False),
+            log_s=new(np.log(np.abs(s)), "log_s"),
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        properties = tfp.util.ParameterProperties
+        matrices = {key: properties(event_ndims=2) for key in ("w", "p", "lower", "upper")}
+        return matrices | {key: properties(event_ndims=1) for key in ("sign_s", "log_s")}
+
+    @property
+    def matrix(self) -> tf.Tensor:
+        """W, [C, C]."""
+        if self._parameterization == "dense":
+            return tf.convert_to_tensor(self.w)
+        lower = tf.linalg.band_part(tf.convert_to_tensor(self.lower), -1, 0)
+        lower = tf.linalg.set_diag(lower, tf.ones_like(tf.linalg.diag_part(lower)))
+        upper = tf.linalg.band_part(tf.convert_to_tensor(self.upper), 0, -1)
+        upper = tf.linalg.set_diag(upper, self.sign_s * tf.exp(tf.convert_to_tensor(self.log_s)))
+        return tf.linalg.matmul(tf.convert_to_tensor(self.p), tf.linalg.matmul(lower, upper))
+
+    def _forward(self, x):
+        return _mix_channels(x, self.matrix)
+
+    def _inverse(self, y):
+        return _mix_channels(y, inverse_matrix(self.matrix))
+
+    def _forward_log_det_jacobian(self, x):
+        if self._parameterization == "lu":
+            return tf.reduce_sum(tf.convert_to_tensor(self.log_s), -1)
+        return log_abs_det(self.matrix)
+
+
+def _mix_channels(x, matrix):
+    # With the channels last every batch and spatial axis is a row of one matrix product.
+    return tf.linalg.matvec(matrix, x, transpose_a=True) if x.shape.rank == 1 else x @ matrix

@@ -1,0 +1,154 @@
+"""The multi-scale architecture (figure 2b of the paper; section 3.6 of Dinh et al. 2017)."""
+
+import tensorflow as tf
+
+from glow_tf.bijectors._one_pass import OnePassBijector
+
+
+class MultiScale(OnePassBijector):
+    """Levels of flow with half of the channels factored out between them: image -> list of latents.
+
+    ```
+    z = x
+    for each level but the last:  z = flow(z);  z, eps = split(z)
+    at the last level:            z = flow(z);  eps = top(z)
+    forward: x -> [eps of level 0, ..., eps of the last level]
+    log|det| = the sum over flows, splits and top
+    ```
+
+    Inputs float [..., H, W, C]; the latents are [..., H_l, W_l, C_l], the one that is split off first
+    comes first. `tfd.TransformedDistribution` takes it, inverted, with a
+    `tfd.JointDistributionSequential` of one part a level as its base.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
+    """
+
+    def __init__(self, flows, splits, top=None, *, validate_args=False, name="multi_scale"):
+        """Makes the bijector.
+
+        Args:
+            flows: list of bijectors image -> image, one a level.
+            splits: list of bijectors image -> [image that goes on, latent], one less.
+            top: bijector image -> image after the last flow, or None.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            ValueError: if there isn't one split less than flows.
+        """
+        if not flows or len(splits) != len(flows) - 1:
+            raise ValueError(
+                f"MultiScale needs one split less than flows, got {len(flows)} flows and "
+                f"{len(splits)} splits."
+            )
+        self._flows = list(flows)
+        self._splits = list(splits)
+        self._top = top
+        super().__init__(
+            forward_min_event_ndims=3,
+            inverse_min_event_ndims=[3] * len(flows),
+            dtype=flows[0].dtype or splits[0].dtype,
+            validate_args=validate_args,
+            parameters=None,  # Unique: comparing its many parts would be dear.
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @property
+    def _parts_interact(self):
+        return True
+
+    @property
+    def flows(self):
+        """The bijectors of the levels."""
+        return self._flows
+
+    @property
+    def splits(self):
+        """The bijectors between the levels."""
+        return self._splits
+
+    @property
+    def top(self):
+        """The bijector after the last flow, or None."""
+        return self._top
+
+    def _last(self):
+        return [self._flows[-1]] + ([] if self._top is None else [self._top])
+
+    def _forward_and_log_det(self, x):
+        latents, log_det = [], tf.zeros([], x.dtype)
+
+        def apply(bijector, x):
+            nonlocal log_det
+            y = bijector.forward(x)
+            log_det += bijector.forward_log_det_jacobian(x, event_ndims=3)
+            return y
+
+        for flow, split in zip(self._flows, self._splits, strict=False):
+            x, eps = apply(split, apply(flow, x))
+            latents.append(eps)
+        for bijector in self._last():
+            x = apply(bijector, x)
+        return [*latents, x], log_det
+
+    def _inverse_and_log_det(self, latents):
+        *latents, y = latents
+        log_det = tf.zeros([], y.dtype)
+
+        def apply(bijector, y, event_ndims=3):
+            nonlocal log_det
+            x = bijector.inverse(y)
+            log_det -= bijector.inverse_log_det_jacobian(y, event_ndims=event_ndims)
+            return x
+
+        for bijector in reversed(self._last()):
+            y = apply(bijector, y)
+        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], latents[::-1], strict=True):
+            y = apply(flow, apply(split, [y, eps], [3, 3]))
+        return y, log_det
+
+    def _forward_event_shape(self, shape):
+        shapes = []
+        for flow, split in zip(self._flows, self._splits, strict=False):
+            shape, eps = split.forward_event_shape(flow.forward_event_shape(shape))
+            shapes.append(eps)
+        for bijector in self._last():
+            shape = bijector.forward_event_shape(shape)
+        return [*shapes, shape]
+
+    def _inverse_event_shape(self, shapes):
+        *shapes, shape = shapes
+        for bijector in reversed(self._last()):
+            shape = bijector.inverse_event_shape(shape)
+        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], shapes[::-1], strict=True):
+            shape = flow.inverse_event_shape(split.inverse_event_shape([shape, eps]))
+        return shape
+
+    def _forward_event_shape_tensor(self, shape):
+        shapes = []
+        for flow, split in zip(self._flows, self._splits, strict=False):
+            shape, eps = split.forward_event_shape_tensor(flow.forward_event_shape_tensor(shape))
+            shapes.append(eps)
+        for bijector in self._last():
+            shape = bijector.forward_event_shape_tensor(shape)
+        return [*shapes, shape]
+
+    def _inverse_event_shape_tensor(self, shapes):
+        *shapes, shape = shapes
+        for bijector in reversed(self._last()):
+            shape = bijector.inverse_event_shape_tensor(shape)
+        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], shapes[::-1], strict=True):
+            shape = flow.inverse_event_shape_tensor(split.inverse_event_shape_tensor([shape, eps]))
+        return shape
+
+    def _forward_dtype(self, dtype):
+        return [dtype] * len(self._flows)
+
+    def _inverse_dtype(self, dtypes):
+        return dtypes[0]

@@ -1,0 +1,139 @@
+"""Factoring out half of the channels, with their learned Gaussian (section 3.6 of Dinh et al. 2017)."""
+
+import numpy as np
+import tensorflow as tf
+
+from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._parameters import (
+    as_parameter,
+    common_dtype,
+    require_all_or_none,
+    require_positive_int,
+)
+from glow_tf.networks import conv_zeros
+
+
+class SplitPrior(OnePassBijector):
+    """Splits an image's channels into what goes on and what is factored out, standardised.
+
+    ```
+    z1, z2 = halves of the last axis; h = conv_zeros(z1); mean = h[..., 0::2], logs = h[..., 1::2]
+    forward: x -> [z1, eps],  eps = (z2 - mean) * exp(-logs)
+    inverse: [z1, eps] -> x,  z2 = mean + eps * exp(logs)
+    log|det| = -sum(logs)
+    ```
+
+    So a standard normal `eps` is z2 ~ N(mean, exp(logs)), the original's learned prior of a
+    factored-out part. Input float [..., H, W, C] with an even C; outputs [..., H, W, C / 2] each.
+
+    #### References
+
+    Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
+    Dinh, Sohl-Dickstein & Bengio, Density Estimation Using Real NVP, 2017, section 3.6.
+    """
+
+    def __init__(
+        self,
+        n_channels=None,
+        *,
+        w=None,
+        b=None,
+        logs=None,
+        dtype=None,
+        validate_args=False,
+        name="split_prior",
+    ):
+        """Makes the bijector, with zero variables unless the parameters are given.
+
+        Args:
+            n_channels: int, C. Not needed where the parameters are given.
+            w: float [3, 3, C / 2 + 1, C] tensor, tf.Variable or DeferredTensor; the kernel.
+            b: the same for the bias [C].
+            logs: the same for the log-scale of the convolution's output, divided by 3, [C].
+            dtype: of the variables; float32 unless given.
+            validate_args: as in `tfb.Bijector`.
+            name: of the bijector.
+
+        Raises:
+            ValueError: if only some of the parameters are given, or `n_channels` isn't even.
+        """
+        dtype = tf.as_dtype(dtype or common_dtype([w, b, logs]))
+        parameters = dict(locals())
+        with tf.name_scope(name):
+            if not require_all_or_none("SplitPrior", w=w, b=b, logs=logs):
+                n = require_positive_int("n_channels", n_channels)
+                if n % 2:
+                    raise ValueError(f"SplitPrior needs an even number of channels, got {n}.")
+                w = tf.Variable(np.zeros([3, 3, n // 2 + 1, n]), dtype=dtype, name="w")
+                b = tf.Variable(np.zeros([n]), dtype=dtype, name="b")
+                logs = tf.Variable(np.zeros([n]), dtype=dtype, name="logs")
+            self.w = as_parameter(w, dtype)
+            self.b = as_parameter(b, dtype)
+            self.logs = as_parameter(logs, dtype)
+            parameters.update(w=self.w, b=self.b, logs=self.logs)
+            super().__init__(
+                forward_min_event_ndims=3,
+                inverse_min_event_ndims=[3, 3],
+                dtype=dtype,
+                validate_args=validate_args,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @property
+    def _parts_interact(self):
+        return True
+
+    def _mean_and_logs(self, z1):
+        shape = tf.shape(z1)
+        images = tf.reshape(z1, tf.concat([[-1], shape[-3:]], 0))
+        images = tf.ensure_shape(images, [None] + list(z1.shape[-3:]))
+        h = conv_zeros(
+            images,
+            tf.convert_to_tensor(self.w),
+            tf.convert_to_tensor(self.b),
+            tf.convert_to_tensor(self.logs),
+        )
+        restore = lambda t: tf.ensure_shape(tf.reshape(t, shape), z1.shape)
+        return restore(h[..., 0::2]), restore(h[..., 1::2])
+
+    def _forward_and_log_det(self, x):
+        z1, z2 = tf.split(x, 2, -1)
+        mean, logs = self._mean_and_logs(z1)
+        return [z1, (z2 - mean) * tf.exp(-logs)], -tf.reduce_sum(logs, [-3, -2, -1])
+
+    def _inverse_and_log_det(self, parts):
+        z1, eps = parts
+        mean, logs = self._mean_and_logs(z1)
+        return tf.concat([z1, mean + eps * tf.exp(logs)], -1), -tf.reduce_sum(logs, [-3, -2, -1])
+
+    def _forward_event_shape(self, shape):
+        if shape.rank is None:
+            return [shape, shape]
+        c = shape[-1]
+        half = shape[:-1].concatenate(None if c is None else c // 2)
+        return [half, half]
+
+    def _inverse_event_shape(self, shapes):
+        shape = shapes[0].merge_with(shapes[1])
+        if shape.rank is None:
+            return shape
+        c = shape[-1]
+        return shape[:-1].concatenate(None if c is None else 2 * c)
+
+    def _forward_event_shape_tensor(self, shape):
+        half = tf.concat([shape[:-1], shape[-1:] // 2], 0)
+        return [half, half]
+
+    def _inverse_event_shape_tensor(self, shapes):
+        return tf.concat([shapes[0][:-1], shapes[0][-1:] * 2], 0)
+
+    def _forward_dtype(self, dtype):
+        return [dtype, dtype]
+
+    def _inverse_dtype(self, dtypes):
+        return dtypes[0]

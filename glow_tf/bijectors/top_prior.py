@@ -1,0 +1,87 @@
+"""The learned Gaussian of the last latent, the original's top prior."""
+
+import numpy as np
+import tensorflow as tf
+
+from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._parameters import as_parameter
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR
+from glow_tf.networks import conv_zeros
+
+
+class TopPrior(OnePassBijector):
+    """Standardises the last latent by a learned mean and scale, which may depend on a label.
+
+    ```
+    h = 0
+    learntop: h += conv_zeros(an all-zero image of 2 C channels)
+    labels:   h += (onehot(y) W + b) * exp(3 logs), the same at each position
+    mean, logs = first and second half of the channels of h
+    forward: eps = (z - mean) * exp(-logs)
+    inverse: z = mean + eps * exp(logs)
+    log|det| = -sum(logs)
+    ```
+
+    Float [..., H, W, C] both ways. With labels of a shape S the batch shape ends in S.
+    """
+
+    def __init__(self, n_channels, parameters=None, y=None, *, dtype="float32", name="top_prior"):
+        """Makes the bijector from parameters, which `initial_values` names.
+
+        Args:
+            n_channels: int, C.
+            parameters: dict of tensors or tf.Variables; without `p_W` the prior isn't learned, without
+                `y_emb_W` it doesn't depend on labels. None: standard normal.
+            y: int labels, any shape, if the prior depends on labels.
+            dtype: of inputs and outputs.
+            name: of the bijector.
+
+        Raises:
+            ValueError: if the prior depends on labels and there are none.
+        """
+        parameters = {k: as_parameter(v, dtype) for k, v in (parameters or {}).items()}
+        if "y_emb_W" in parameters and y is None:
+            raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
+        self._n_channels = n_channels
+        self._weights = parameters
+        self._y = y
+        super().__init__(forward_min_event_ndims=3, dtype=tf.as_dtype(dtype), parameters=None, name=name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @staticmethod
+    def initial_values(n_channels, learntop, n_y=None) -> dict:
+        """Returns new parameters, zero arrays by name; those of the labels only if `n_y` is given."""
+        n = 2 * n_channels
+        zeros = lambda *shape: np.zeros(shape, np.float32)
+        values = {}
+        if learntop:
+            values |= {"p_W": zeros(3, 3, n + 1, n), "p_b": zeros(n), "p_logs": zeros(n)}
+        if n_y is not None:
+            values |= {"y_emb_W": zeros(n_y, n), "y_emb_b": zeros(n), "y_emb_logs": zeros(n)}
+        return values
+
+    def _mean_and_logs(self, height, width):
+        w = {k: tf.convert_to_tensor(v) for k, v in self._weights.items()}
+        h = tf.zeros([height, width, 2 * self._n_channels], self.dtype)
+        if "p_W" in w:
+            h = conv_zeros(h[None], w["p_W"], w["p_b"], w["p_logs"])[0]
+        if "y_emb_W" in w:
+            # A gather, not a product with the one-hot label: the same sum, term for term.
+            label = tf.gather(w["y_emb_W"], self._y) + w["y_emb_b"]
+            h += (label * tf.exp(LOGSCALE_FACTOR * w["y_emb_logs"]))[..., None, None, :]
+        return tf.split(h, 2, -1)
+
+    def _log_det(self, x, logs):
+        log_det = -tf.reduce_sum(logs, [-3, -2, -1])
+        return tf.broadcast_to(log_det, tf.broadcast_dynamic_shape(tf.shape(x)[:-3], tf.shape(log_det)))
+
+    def _forward_and_log_det(self, x):
+        mean, logs = self._mean_and_logs(tf.shape(x)[-3], tf.shape(x)[-2])
+        return (x - mean) * tf.exp(-logs), self._log_det(x, logs)
+
+    def _inverse_and_log_det(self, y):
+        mean, logs = self._mean_and_logs(tf.shape(y)[-3], tf.shape(y)[-2])
+        return mean + y * tf.exp(logs), self._log_det(y, logs)

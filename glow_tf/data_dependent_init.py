@@ -1,0 +1,25 @@
+"""Data-dependent initialisation of activation normalisation (section 3.1 of the paper)."""
+
+import tensorflow as tf
+
+LOGSCALE_FACTOR = 3.0  # The original learns `logs` and scales by exp(3 logs).
+
+
+def actnorm_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the `b` and `logs` that give each channel of `x` zero mean and unit variance.
+
+    ```
+    b    = -mean(x)
+    logs = log(1 / (sqrt(mean((x + b)^2)) + 1e-6)) / 3
+    ```
+
+    Args:
+        x: float [..., C]. All axes but the last are averaged over.
+
+    Returns:
+        `b` and `logs`, each [C], in the dtype of `x`.
+    """
+    axes = tf.range(tf.rank(x) - 1)
+    b = -tf.reduce_mean(x, axes)
+    deviation = tf.sqrt(tf.reduce_mean(tf.square(x + b), axes))
+    return b, -tf.math.log(deviation + 1e-6) / LOGSCALE_FACTOR

@@ -1,0 +1,167 @@
+"""The coupling network and its convolutions (section 3.3 of the paper; appendix B for the widths).
+
+The 3x3 convolutions of the original see, besides their input, one channel that is 1 on the zero padding
+and 0 inside, so their kernels are [3, 3, in + 1, out]. What that channel contributes is the same for
+every example: `border_map` computes it once.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+
+
+def border_indicator(height, width, dtype) -> tf.Tensor:
+    """Returns [1, height + 2, width + 2, 1], 1 on the outermost pixels and 0 inside."""
+    inside = tf.zeros([1, height, width, 1], dtype)
+    return tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1)
+
+
+def border_map(kernel, height, width) -> tf.Tensor:
+    """What the border channel adds to a 3x3 convolution.
+
+    Args:
+        kernel: float [3, 3, 1, out], the slice of the kernel for the border channel.
+        height: int or scalar tensor, of the image.
+        width: the same.
+
+    Returns:
+        float [1, height, width, out].
+    """
+    return tf.nn.conv2d(border_indicator(height, width, kernel.dtype), kernel, 1, "VALID")
+
+
+def conv3x3(x, kernel) -> tf.Tensor:
+    """3x3 convolution, zero-padded by one, with the border channel.
+
+    Args:
+        x: float [B, H, W, in].
+        kernel: float [3, 3, in + 1, out].
+
+    Returns:
+        float [B, H, W, out].
+    """
+    shape = tf.shape(x)
+    inside, border = kernel[:, :, :-1, :], kernel[:, :, -1:, :]
+    return tf.nn.conv2d(x, inside, 1, "SAME") + border_map(border, shape[1], shape[2])
+
+
+def conv_zeros(x, kernel, b, logs) -> tf.Tensor:
+    """The zero-initialised convolution: (conv3x3(x) + b) * exp(3 logs).
+
+    Args:
+        x: float [B, H, W, in].
+        kernel: float [3, 3, in + 1, out].
+        b: float [out].
+        logs: float [out].
+
+    Returns:
+        float [B, H, W, out].
+    """
+    return (conv3x3(x, kernel) + b) * tf.exp(LOGSCALE_FACTOR * logs)
+
+
+def network_initial_values(in_channels, out_channels, width, rng: np.random.Generator) -> dict:
+    """Returns new parameters of a coupling network, float32 arrays by name.
+
+    The kernels of the first two convolutions are N(0, 0.05); everything else is zero.
+    """
+    normal = lambda *shape: rng.normal(0.0, 0.05, shape).astype(np.float32)
+    zeros = lambda *shape: np.zeros(shape, np.float32)
+    return {
+        "l_1_W": normal(3, 3, in_channels + 1, width),
+        "l_1_b": zeros(width),
+        "l_1_logs": zeros(width),
+        "l_2_W": normal(1, 1, width, width),
+        "l_2_b": zeros(width),
+        "l_2_logs": zeros(width),
+        "l_last_W": zeros(3, 3, width + 1, out_channels),
+        "l_last_b": zeros(out_channels),
+        "l_last_logs": zeros(out_channels),
+    }
+
+
+class CouplingNetwork(tf.Module):
+    """conv 3x3 -> actnorm -> relu -> conv 1x1 -> actnorm -> relu -> conv 3x3 "zeros".
+
+    Maps float [..., H, W, in_channels] to [..., H, W, out_channels]. At initialisation the output is zero.
+    """
+
+    event_ndims = 3  # It mixes positions: AffineCoupling must see whole images.
+
+    def __init__(
+        self,
+        in_channels=None,
+        out_channels=None,
+        width=512,
+        *,
+        parameters=None,
+        compute_dtype=None,
+        dtype="float32",
+        seed=None,
+        name="coupling_network",
+    ):
+        """Makes the network, with new variables unless `parameters` are given.
+
+        Args:
+            in_channels: int. Not needed where `parameters` are given, nor are the next two.
+            out_channels: int.
+            width: int, channels of the two hidden layers.
+            parameters: dict of tensors, tf.Variables or DeferredTensors, with the keys of
+                `network_initial_values`.
+            compute_dtype: of the convolutions, for example "bfloat16"; the parameters' unless given.
+            dtype: of the variables.
+            seed: int, for the kernels; a new one at each call unless given.
+            name: of the module.
+        """
+        super().__init__(name=name)
+        if parameters is None:
+            values = network_initial_values(
+                in_channels, out_channels, width, np.random.default_rng(seed)
+            )
+            parameters = {k: tf.Variable(v, dtype=dtype, name=k) for k, v in values.items()}
+        self.weights = dict(parameters)
+        self.dtype = tf.as_dtype(self.weights["l_1_W"].dtype)
+        self.compute_dtype = tf.as_dtype(compute_dtype or self.dtype)
+
+    def __call__(self, x):
+        """Returns the network's output, float [..., H, W, out_channels]."""
+        weights = {k: tf.cast(v, self.compute_dtype) for k, v in self.weights.items()}
+        shape = tf.shape(x)
+        h = tf.reshape(x, tf.concat([[-1], shape[-3:]], 0))
+        h = tf.ensure_shape(h, [None] + list(x.shape[-3:]))
+        h = tf.cast(h, self.compute_dtype)
+        for layer, conv in (("l_1", conv3x3), ("l_2", _conv1x1)):
+            h = conv(h, weights[f"{layer}_W"])
+            h = tf.nn.relu(_actnorm(h, weights[f"{layer}_b"], weights[f"{layer}_logs"]))
+        h = conv_zeros(h, weights["l_last_W"], weights["l_last_b"], weights["l_last_logs"])
+        h = tf.cast(h, x.dtype)
+        return tf.ensure_shape(
+            tf.reshape(h, tf.concat([shape[:-1], tf.shape(h)[-1:]], 0)),
+            list(x.shape[:-1]) + [h.shape[-1]],
+        )
+
+    def data_dependent_values(self, x) -> dict:
+        """Returns the values of `b` and `logs` that data-dependent initialisation gives both actnorms.
+
+        Args:
+            x: float [B, H, W, in_channels], the network's input for the initialisation batch.
+
+        Returns:
+            dict with the keys l_1_b, l_1_logs, l_2_b, l_2_logs.
+        """
+        values, h = {}, x
+        for layer, conv in (("l_1", conv3x3), ("l_2", _conv1x1)):
+            h = conv(h, tf.convert_to_tensor(self.weights[f"{layer}_W"]))
+            b, logs = actnorm_statistics(h)
+            values |= {f"{layer}_b": b, f"{layer}_logs": logs}
+            h = tf.nn.relu(_actnorm(h, b, logs))
+        return values
+
+
+def _conv1x1(x, kernel):
+    return tf.nn.conv2d(x, kernel, 1, "SAME")
+
+
+def _actnorm(x, b, logs):
+    return (x + b) * tf.exp(LOGSCALE_FACTOR * logs)

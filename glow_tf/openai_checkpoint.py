@@ -1,0 +1,116 @@
+"""Reads the TF1 checkpoints that OpenAI's code writes (`model_best_loss.ckpt` and the like)."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from glow_tf.glow import Glow
+
+_AVERAGE = "/ExponentialMovingAverage"
+
+# Our names of a step's parameters, and the original's.
+_STEP = {
+    "actnorm_b": "actnorm_center/b",
+    "actnorm_logs": "actnorm_scale/logs",
+    "invconv_W": "invconv/W",
+    "shuffle_indices": "shuffle/indices",
+    "l_1_W": "f1/l_1/W",
+    "l_1_b": "f1/l_1/actnorm_center/b",
+    "l_1_logs": "f1/l_1/actnorm_scale/logs",
+    "l_2_W": "f1/l_2/W",
+    "l_2_b": "f1/l_2/actnorm_center/b",
+    "l_2_logs": "f1/l_2/actnorm_scale/logs",
+    "l_last_W": "f1/l_last/W",
+    "l_last_b": "f1/l_last/b",
+    "l_last_logs": "f1/l_last/logs",
+}
+
+
+def restore(model: Glow, path: str, *, average: bool = False) -> None:
+    """Assigns the weights of one of OpenAI's checkpoints to a model.
+
+    All or nothing: the model changes only if every variable of it is in the checkpoint, in its shape,
+    and nothing is left over there but the optimizer's state. The classifier is optional: the original
+    makes one only where weight_y > 0.
+
+    Args:
+        model: of the same hyperparameters as the checkpoint.
+        path: the prefix of the checkpoint, for example `logs/model_best_loss.ckpt`.
+        average: whether to load the Polyak averages instead of the raw weights, which the original
+            evaluates.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
+            misshaped or left over by the original's name.
+    """
+    path = str(path)
+    if not tf.io.gfile.exists(path + ".index"):
+        raise FileNotFoundError(f"There is no checkpoint {path!r}: no file {path + '.index'!r}.")
+    reader = tf.train.load_checkpoint(path)
+    shapes = reader.get_variable_to_shape_map()
+    wanted = _names(model)
+    if not any(name.startswith("model/classifier/") for name in shapes):
+        wanted = {k: v for k, v in wanted.items() if not k.startswith("model/classifier/")}
+
+    stored = lambda name, trainable: name + _AVERAGE if average and trainable else name
+    problems = []
+    for name, (variable, step) in wanted.items():
+        key = stored(name, variable.trainable)
+        shape = variable.shape.as_list()[0 if step is None else 1 :]
+        if key not in shapes:
+            problems.append(f"missing: {key} {shape}")
+        elif _squeezed(shapes[key], len(shape)) != shape:
+            problems.append(f"misshaped: {key} is {shapes[key]}, the model's {shape}")
+    for name in sorted(shapes):
+        inverse = name.endswith("shuffle/indices_inverse")
+        known = name.removesuffix("_inverse") if inverse else name.removesuffix(_AVERAGE)
+        if known not in wanted and not re.fullmatch(r"Variable(_\d+)?", name):
+            problems.append(f"left over: {name} {shapes[name]}")
+        elif inverse and not problems:
+            indices = reader.get_tensor(known)
+            if not np.array_equal(np.argsort(indices), reader.get_tensor(name)):
+                problems.append(f"inconsistent: {name} isn't the inverse of {known}")
+    if problems:
+        raise ValueError(
+            f"The checkpoint {path!r} doesn't fit the model {model.config}:\n  " + "\n  ".join(problems)
+        )
+
+    stacked = {}
+    for name, (variable, step) in wanted.items():
+        value = reader.get_tensor(stored(name, variable.trainable))
+        rank = len(variable.shape) - (step is not None)
+        value = value.reshape(_squeezed(value.shape, rank))
+        if step is None:
+            variable.assign(value)
+        else:
+            stacked.setdefault(variable.ref(), []).append(value)
+    for ref, values in stacked.items():
+        ref.deref().assign(np.stack(values))
+
+
+def _squeezed(shape, rank: int) -> list[int]:
+    """Drops the leading ones that the original has before a vector: [1, 1, 1, C] or [1, C]."""
+    shape = list(shape)
+    while len(shape) > rank and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def _names(model: Glow) -> dict[str, tuple[tf.Variable, int | None]]:
+    """Returns the original's names of the model's variables, with the step in a stacked one."""
+    names = {}
+    for level, variables in enumerate(model.levels):
+        for step in range(model.config.depth):
+            for key, variable in variables.items():
+                names[f"model/{level}/{step}/{_STEP[key]}"] = (variable, step)
+    for level, split in enumerate(model.splits):
+        for key, variable in (("W", split.w), ("b", split.b), ("logs", split.logs)):
+            names[f"model/pool{level}/conv/{key}"] = (variable, None)
+    for key, variable in model.top.items():
+        layer, _, kind = key.rpartition("_")
+        names[f"model/prior/{layer}/{kind}"] = (variable, None)
+    for key, variable in model.classifier.items():
+        names[f"model/classifier/{key}"] = (variable, None)
+    return names

@@ -1,0 +1,208 @@
+"""The original's optimizers, Polyak average and warm-up, for tf_keras.
+
+These are not Keras' own Adam and Adamax: both correct the step size by sqrt(1 - beta2^t) / (1 - beta1^t),
+t from 1, and both keep a Polyak average of every weight. Update and average are one fused operation
+each a variable, over Glow's stacked variables.
+
+#### References
+
+Kingma & Ba, Adam: A Method for Stochastic Optimization, 2015.
+Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
+"""
+
+import abc
+import contextlib
+
+import tensorflow as tf
+import tf_keras
+
+
+class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
+    """What Adam and Adamax share: step size, weight decay and Polyak average."""
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        weight_decay=1.0,
+        epsilon=1e-8,
+        name=None,
+        **kwargs,
+    ):
+        """Makes the optimizer.
+
+        Args:
+            learning_rate: float, or a schedule of the steps made (from 0), such as `WarmUp`.
+            beta_1: float in [0, 1), decay of the first moment.
+            beta_2: float in [0, 1), decay of the second moment, and of the Polyak average.
+                The original's is 1 - 1 / (steps an epoch * polyak_epochs).
+            weight_decay: float, the factor that weights are multiplied by at each step; 1 is none.
+            epsilon: float, added to the denominator.
+            name: of the optimizer.
+            **kwargs: of `tf_keras.optimizers.Optimizer`, such as `global_clipnorm`.
+
+        Raises:
+            ValueError: if a beta isn't in [0, 1).
+        """
+        for key, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{key} must be at least 0 and less than 1, got {beta!r}.")
+        # Keras' own `weight_decay` subtracts lr * decay * w: another formula.
+        super().__init__(name=name or type(self).__name__, jit_compile=False, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.weight_factor = weight_decay
+        self.epsilon = epsilon
+
+    def build(self, var_list):
+        """Makes the moments, and the averages, which start at the variables' values of now."""
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._moments_1, self._moments_2, self._averages = [], [], []
+        for variable in var_list:
+            new = self.add_variable_from_reference
+            self._moments_1.append(new(variable, "moment_1"))
+            self._moments_2.append(new(variable, "moment_2"))
+            self._averages.append(new(variable, "average", initial_value=variable))
+        self._built = True
+
+    def polyak_average(self, variable) -> tf.Variable:
+        """Returns the Polyak average of a trainable variable that the optimizer was built for."""
+        return self._averages[self._index_dict[self._var_key(variable)]]
+
+    @contextlib.contextmanager
+    def averaged_weights(self, variables):
+        """A context in which `variables` hold their Polyak averages; their values come back after it."""
+        variables = list(variables)
+        values = [tf.identity(v) for v in variables]
+        for variable in variables:
+            variable.assign(self.polyak_average(variable))
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def update_step(self, gradient, variable):
+        """Updates one variable, its moments and its average."""
+        dtype = variable.dtype
+        t = tf.cast(self.iterations + 1, dtype)
+        beta_1, beta_2 = (tf.cast(beta, dtype) for beta in (self.beta_1, self.beta_2))
+        step_size = tf.cast(self.learning_rate, dtype)
+        step_size *= tf.sqrt(1 - tf.pow(beta_2, t)) / (1 - tf.pow(beta_1, t))
+        index = self._index_dict[self._var_key(variable)]
+        if self.weight_factor != 1.0:
+            variable.assign(variable * tf.cast(self.weight_factor, dtype))
+        self._apply(
+            variable,
+            self._moments_1[index],
+            self._moments_2[index],
+            tf.convert_to_tensor(gradient),
+            step_size,
+            beta_1,
+            beta_2,
+            tf.cast(self.epsilon, dtype),
+        )
+        average = self._averages[index]
+        average.assign_sub((1 - beta_2) * (average - variable))
+
+    @abc.abstractmethod
+    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
+        """Updates the variable and its two moments."""
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal optimizer of."""
+        config = super().get_config()
+        # Set in __init__, not by the caller.
+        for key in ("jit_compile", "is_legacy_optimizer"):
+            config.pop(key, None)
+        return config | {
+            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "weight_decay": self.weight_factor,
+            "epsilon": self.epsilon,
+        }
+
+
+# The powers are in the step size: TF's kernels are told that they are 0.
+class Adamax(_AveragingOptimizer):
+    """The original's "adamax".
+
+    ```
+    step = learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t),  t = 1, 2, ...
+    m = beta_1 m + (1 - beta_1) g
+    v = max(beta_2 v, |g|)
+    w = weight_decay * w - step * m / (v + epsilon)
+    average = average - (1 - beta_2) (average - w)
+    ```
+    """
+
+    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
+        tf.raw_ops.ResourceApplyAdaMax(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=tf.zeros_like(step_size),
+            lr=step_size,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=gradient,
+        )
+
+
+class Adam(_AveragingOptimizer):
+    """The original's "adam".
+
+    ```
+    step = learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t),  t = 1, 2, ...
+    m = beta_1 m + (1 - beta_1) g
+    v = beta_2 v + (1 - beta_2) g^2
+    w = weight_decay * w - step * m / (sqrt(v) + epsilon)
+    average = average - (1 - beta_2) (average - w)
+    ```
+    """
+
+    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
+        zero = tf.zeros_like(step_size)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=zero,
+            beta2_power=zero,
+            lr=step_size,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=gradient,
+        )
+
+
+class WarmUp(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """learning_rate * min(1, step / warmup_steps): the first step has rate 0."""
+
+    def __init__(self, learning_rate: float, warmup_steps: float):
+        """Makes the schedule.
+
+        Args:
+            learning_rate: float, after the warm-up.
+            warmup_steps: float; 0 or less is no warm-up.
+        """
+        self.peak = learning_rate
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        """Returns the learning rate of a step, counted from 0, a float scalar."""
+        peak = tf.constant(self.peak, tf.float32)
+        if self.warmup_steps <= 0:
+            return peak
+        return peak * tf.minimum(1.0, tf.cast(step, tf.float32) / self.warmup_steps)
+
+    def get_config(self):
+        """Returns the arguments of `__init__`."""
+        return {"learning_rate": self.peak, "warmup_steps": self.warmup_steps}
