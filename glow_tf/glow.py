@@ -259,8 +259,18 @@ class Glow(tf.Module):
         with tf.control_dependencies([c for c in checks if c is not None]):
             return tf.identity(y)
 
-    def _dequantize(self, images, noise, seed=None):
-        """Returns x' for uint8 images; `noise` is u itself, or new."""
+    def dequantize(self, images, noise=None, seed=None):
+        """Returns x', the dequantised images, float [B, height, width, n_channels].
+
+        Args:
+            images: uint8 [B, height, width, n_channels].
+            noise: float, the shape of `images`: u itself; new if None.
+            seed: int or int [2] for new noise.
+
+        Raises:
+            TypeError: if images aren't uint8.
+            ValueError: if images have another shape.
+        """
         images = tf.convert_to_tensor(images)
         if not images.shape[-3:].is_compatible_with(self.config.image_shape):
             raise ValueError(
@@ -290,7 +300,7 @@ class Glow(tf.Module):
             noise: float, the shape of `images`: u itself; new unless given.
         """
         del y
-        self._initialize(self._dequantize(images, noise))
+        self._initialize(self.dequantize(images, noise))
 
     @tf.function(reduce_retracing=True)
     def _initialize(self, x):
@@ -319,7 +329,7 @@ class Glow(tf.Module):
             TypeError: if images aren't uint8, or labels not integers.
             ValueError: if images have another shape, or labels are missing or out of range.
         """
-        x = self._dequantize(images, noise, seed)
+        x = self.dequantize(images, noise, seed)
         _, log_prob = self._latents_and_log_prob(self.flow(y), x)
         return tf.cast(self._bits(log_prob), tf.float32)
 
@@ -341,7 +351,7 @@ class Glow(tf.Module):
             Without a classifier bits_y is 0 and pred_loss 1, as in the original.
         """
         flow = self.flow(y)
-        eps, log_prob = self._latents_and_log_prob(flow, self._dequantize(images, noise))
+        eps, log_prob = self._latents_and_log_prob(flow, self.dequantize(images, noise))
         bits_x = self._bits(log_prob)
         if not (self.config.ycond and weight_y > 0):
             return dict(loss=bits_x, bits_x=bits_x, bits_y=0 * bits_x, pred_loss=1 + 0 * bits_x)
@@ -363,7 +373,7 @@ class Glow(tf.Module):
             y: int labels [B]; only with `ycond`.
             noise: float, the shape of `images`: u itself; new unless given.
         """
-        return self.flow(y).forward(self._dequantize(images, noise))
+        return self.flow(y).forward(self.dequantize(images, noise))
 
     def decode_float(self, eps, y=None) -> tf.Tensor:
         """Returns the dequantised images of latents, float [B, height, width, n_channels].

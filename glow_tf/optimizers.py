@@ -91,8 +91,8 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         dtype = variable.dtype
         t = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = (tf.cast(beta, dtype) for beta in (self.beta_1, self.beta_2))
-        step_size = tf.cast(self.learning_rate, dtype)
-        step_size *= tf.sqrt(1 - tf.pow(beta_2, t)) / (1 - tf.pow(beta_1, t))
+        correction = tf.sqrt(1 - tf.pow(beta_2, t)) / (1 - tf.pow(beta_1, t))
+        step_size = tf.cast(self.learning_rate, dtype) * correction
         index = self._index_dict[self._var_key(variable)]
         if self.weight_factor != 1.0:
             variable.assign(variable * tf.cast(self.weight_factor, dtype))

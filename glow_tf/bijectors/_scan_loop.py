@@ -111,7 +111,11 @@ def inverse_loop(kernel, memory: str, y, weights, constants):
 
 def _while(depth, body, state):
     return tf.while_loop(
-        lambda k, *_: k < depth, body, state, parallel_iterations=1, maximum_iterations=depth
+        lambda k, *_: k < depth,
+        lambda *state: list(body(*state)),
+        state,
+        parallel_iterations=1,
+        maximum_iterations=depth,
     )
 
 

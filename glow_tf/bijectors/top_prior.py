@@ -69,8 +69,9 @@ class TopPrior(OnePassBijector):
         if "p_W" in w:
             h = conv_zeros(h[None], w["p_W"], w["p_b"], w["p_logs"])[0]
         if "y_emb_W" in w:
-            # A gather, not a product with the one-hot label: the same sum, term for term.
-            label = tf.gather(w["y_emb_W"], self._y) + w["y_emb_b"]
+            # A product, not a gather: its gradient is dense, as the fused optimizers want it.
+            one_hot = tf.one_hot(self._y, w["y_emb_W"].shape[0], dtype=self.dtype)
+            label = tf.tensordot(one_hot, w["y_emb_W"], 1) + w["y_emb_b"]
             h += (label * tf.exp(LOGSCALE_FACTOR * w["y_emb_logs"]))[..., None, None, :]
         return tf.split(h, 2, -1)
 

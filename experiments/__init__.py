@@ -1,0 +1,1 @@
+"""What runs Glow: training, evaluation and sampling from the command line."""

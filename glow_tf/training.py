@@ -1,0 +1,96 @@
+"""The tf_keras.Model that `fit` trains, and the callbacks that belong to every training."""
+
+import math
+
+import tensorflow as tf
+import tf_keras
+from tqdm.auto import tqdm
+
+from glow_tf.glow import Glow
+
+STATISTICS = ("loss", "bits_x", "bits_y", "pred_loss")
+
+
+class GlowModel(tf_keras.Model):
+    """Trains a Glow with `fit`, evaluates it with `evaluate`.
+
+    Datasets give (images, labels, noise): uint8 [B, H, W, C], int [B], and float [B, H, W, C], the u
+    that `Glow.losses` takes. As the noise comes with the data, a step is a function of its batch,
+    and two replicas see what one would. The metrics are the means over all examples of the four
+    statistics of `Glow.losses`; bits_x is bits per dimension.
+    """
+
+    def __init__(self, glow: Glow, weight_y: float = 0.0, **kwargs):
+        """Makes the model of a Glow; `weight_y` is the weight of the classifier's loss."""
+        super().__init__(**kwargs)
+        self.glow = glow
+        self.weight_y = weight_y
+        self._means = {name: tf_keras.metrics.Mean(name=name) for name in STATISTICS}
+
+    @property
+    def metrics(self):
+        """The means of the four statistics."""
+        return list(self._means.values())
+
+    def _glow_losses(self, data):
+        images, labels, noise = data
+        losses = self.glow.losses(images, labels, self.weight_y, noise)
+        for name, mean in self._means.items():
+            mean.update_state(losses[name])
+        return losses
+
+    def train_step(self, data):
+        """Makes one step; `data` is (images, labels, noise)."""
+        with tf.GradientTape() as tape:
+            losses = self._glow_losses(data)
+            # The replicas' gradients are summed, so their losses are parts of the global mean.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            loss = tf.reduce_mean(losses["loss"]) / replicas
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def test_step(self, data):
+        """Evaluates one batch; `data` is (images, labels, noise)."""
+        self._glow_losses(data)
+        return {name: mean.result() for name, mean in self._means.items()}
+
+
+class NotFiniteError(ArithmeticError):
+    """The training loss became infinite or not a number."""
+
+
+class StopOnNotFinite(tf_keras.callbacks.Callback):
+    """Raises NotFiniteError as soon as the loss isn't finite: Keras' `fit` would go on."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Checks the running mean, which a single NaN spoils."""
+        if not math.isfinite(logs["loss"]):
+            step = int(self.model.optimizer.iterations)
+            raise NotFiniteError(f"The loss became {logs['loss']} in training step {step}.")
+
+
+class ProgressBar(tf_keras.callbacks.Callback):
+    """A progress bar an epoch, with bits per dimension and images a second."""
+
+    def __init__(self, batch_size: int):
+        """Makes the bar for batches of `batch_size` images, all replicas together."""
+        super().__init__()
+        self._batch_size = batch_size
+        self._bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Shows a new bar."""
+        total = self.params["steps"] * self._batch_size
+        self._bar = tqdm(
+            total=total, desc=f"epoch {epoch + 1}/{self.params['epochs']}", unit="img", leave=False
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar."""
+        self._bar.set_postfix_str(f"{logs['bits_x']:.4f} bits/dim", refresh=False)
+        self._bar.update(self._batch_size)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Removes the bar."""
+        self._bar.close()
