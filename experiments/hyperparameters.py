@@ -5,7 +5,7 @@ import math
 import pathlib
 import sys
 
-from absl import flags
+from absl import app, flags, logging
 
 import glow_tf
 from experiments import configs
@@ -183,9 +183,8 @@ def load(logdir: pathlib.Path) -> dict:
 
 def run(main):
     """Runs a command's main(argv) as absl does; a UsageError is printed and exits with 2."""
-    from absl import app
-
     def guarded(argv):
+        logging.set_verbosity(logging.WARNING)  # Not a line for every checkpoint.
         if len(argv) > 1:
             raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
         try:

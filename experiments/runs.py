@@ -32,7 +32,7 @@ class Run:
         )
         # Now, so that the Polyak average starts at the weights before data-dependent initialisation.
         self.optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer=self.optimizer)
+        self.model.compile(optimizer=self.optimizer, weighted_metrics=[])
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
         checkpoint = tf.train.Checkpoint(
             glow=self.glow, optimizer=self.optimizer, epoch=self.epoch

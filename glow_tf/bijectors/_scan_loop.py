@@ -90,7 +90,8 @@ def inverse_loop(kernel, memory: str, y, weights, constants):
                 sources = [y, *[step_weights[i] for i in floating]]
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(sources)
-                    outputs = kernel.inverse(step_weights, y)[:2]
+                    # A tensor that no bijector cache knows: a cached result isn't on the tape.
+                    outputs = kernel.inverse(step_weights, tf.identity(y))[:2]
                 dy, *dweights = tape.gradient(
                     outputs, sources, [dx, dlog_det], tf.UnconnectedGradients.ZERO
                 )

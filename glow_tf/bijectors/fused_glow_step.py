@@ -58,7 +58,7 @@ class FusedGlowStep:
         network = [k1[:, :, :, :-1], k1[:, :, :, -1:], c1, k2, c2, k3[:, :, :, :-1], k3[:, :, :, -1:], c3]
         dtype = tf.as_dtype(self._compute_dtype or scale.dtype)
         network = [tf.cast(t, dtype) for t in network]
-        return [m, c, *network], [inverse_matrix(tf.stop_gradient(m))], positions * log_det
+        return [m, c, *network], [inverse_matrix(m)], positions * log_det
 
     def _permutation_matrix(self, p):
         if self._permutation == "invconv":

@@ -70,7 +70,8 @@ class AutodiffKernel:
         sources = [x, *weights[: len(self._weights)]]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            outputs = self.forward(weights, x)[:2]
+            # A tensor that no bijector cache knows: a cached result isn't on the tape.
+            outputs = self.forward(weights, tf.identity(x))[:2]
         dx, *dweights = tape.gradient(
             outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO
         )
@@ -174,7 +175,7 @@ class Scan(OnePassBijector):
         take = lambda value: value[k]
         return self._make_step(
             {
-                key: tfp.util.DeferredTensor(value, take)
+                key: tfp.util.DeferredTensor(value, take, shape=value.shape[1:])
                 if isinstance(value, tf.Variable)
                 else value[k]
                 for key, value in self._stacked.items()

@@ -1,0 +1,1 @@
+"""The specification of glow_tf and experiments."""

@@ -1,0 +1,26 @@
+"""Runs the commands as a user does."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHORT_RUN = ["--depth", "2", "--width", "16", "--epochs", "3", "--epochs_full_valid", "1"]
+
+
+def run(command: str, *arguments, fails: bool = False) -> str:
+    """Runs `python -m experiments.COMMAND ARGUMENTS` in the project.
+
+    Returns:
+        What it printed on stdout; on stderr if it `fails`, as it then must.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{command}", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stderr if fails else done.stdout

@@ -1,0 +1,37 @@
+"""Shared by the tests."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+# Two replicas without a GPU: the CPU as two devices, before TensorFlow starts.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture
+def rng():
+    """A numpy generator, the same for each test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def two_replicas():
+    """A MirroredStrategy of two replicas."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> pathlib.Path:
+    """The logdir of a short run on the digits, made by the command itself."""
+    from tests import commands
+
+    logdir = tmp_path_factory.mktemp("runs") / "digits"
+    commands.run("train", "--logdir", logdir, *commands.SHORT_RUN)
+    return logdir
