@@ -64,11 +64,9 @@ PROBLEM_DEFAULTS = {
         ycond=True,
         weight_y=0.01,
         flow_coupling=1,
-        epochs=100,
+        epochs=30,
         epochs_warmup=2.0,
-        epochs_full_valid=10,
-        epochs_full_sample=50,
-        lr=0.002,
+        epochs_full_valid=5,
     ),
 }
 

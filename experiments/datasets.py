@@ -76,6 +76,7 @@ def _digits(split):
 
 def _tfds(name, split, data_dir, download):
     import tensorflow_datasets as tfds
+    from google.protobuf import json_format
 
     try:
         builder = tfds.builder(name, data_dir=data_dir or None)
@@ -87,7 +88,7 @@ def _tfds(name, split, data_dir, download):
                 "TFDS fetch it with --download."
             )
         data = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-    except (OSError, tf.errors.OpError) as error:
+    except (OSError, tf.errors.OpError, json_format.Error) as error:
         raise UsageError(f"Can't read the TFDS dataset {name!r} in {data_dir!r}: {error}") from error
     images, labels = data["image"], data["label"]
     if "id" in data:  # TFDS shuffles when it writes.

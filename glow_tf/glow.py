@@ -279,11 +279,7 @@ class Glow(tf.Module):
             )
         x = quantization.preprocess(images, self.config.n_bits_x, self._dtype)
         if noise is None:
-            # The stateless generator: the same seed gives the same noise on any device.
-            if seed is None:
-                seed = tf.random.uniform([2], minval=None, maxval=None, dtype=tf.int32)
-            elif tf.convert_to_tensor(seed).shape.rank == 0:
-                seed = tf.stack([seed, 0])
+            seed = _stateless_seed(seed)
             noise = quantization.dequantization_noise(
                 tf.shape(x), self.config.n_bits_x, seed, x.dtype
             )
@@ -420,7 +416,7 @@ class Glow(tf.Module):
             y = tf.broadcast_to(self._labels(y), [n])
         scale = tf.convert_to_tensor(temperature, self._dtype)
         scale = tf.broadcast_to(scale, [n])[:, None, None, None]
-        seeds = tfp.random.split_seed(seed, n=self.config.n_levels)
+        seeds = tf.random.split(_stateless_seed(seed), self.config.n_levels)
         eps = [
             scale * tf.random.stateless_normal([n, *shape], s, dtype=self._dtype)
             for shape, s in zip(self.config.eps_shapes, tf.unstack(seeds), strict=True)
@@ -446,3 +442,11 @@ class Glow(tf.Module):
             )
         parts = tf.split(flat, [math.prod(shape) for shape in shapes], -1)
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
+
+
+def _stateless_seed(seed):
+    """Returns int [2]: a new seed for None. The stateless generators give the same on any device."""
+    if seed is None:
+        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    seed = tf.convert_to_tensor(seed)
+    return tf.stack([seed, tf.zeros_like(seed)]) if seed.shape.rank == 0 else seed

@@ -46,10 +46,11 @@ class MultiScale(OnePassBijector):
         self._flows = list(flows)
         self._splits = list(splits)
         self._top = top
+        parts = [*flows, *splits, *([] if top is None else [top])]
         super().__init__(
             forward_min_event_ndims=3,
             inverse_min_event_ndims=[3] * len(flows),
-            dtype=flows[0].dtype or splits[0].dtype,
+            dtype=next((b.dtype for b in parts if b.dtype is not None), None),
             validate_args=validate_args,
             parameters=None,  # Unique: comparing its many parts would be dear.
             name=name,

@@ -41,6 +41,7 @@ class Squeeze(tfb.Bijector):
         return {}
 
     def _forward(self, x):
+        self._forward_event_shape(x.shape[-3:])  # Raises for odd sizes.
         batch, (h, w, c) = _split_shape(x)
         x = tf.reshape(x, tf.concat([batch, [h // 2, 2, w // 2, 2, c]], 0))
         x = _transpose_last(x, [0, 2, 4, 1, 3])

@@ -1,0 +1,93 @@
+"""Bad input and special properties of single bijectors."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from glow_tf import bijectors
+
+
+def test_actnorm_initialize():
+    bijector = bijectors.ActNorm(3)
+    x = tf.constant(np.random.default_rng(0).normal(5, 3, (16, 4, 3)), tf.float32)
+    before = bijector.forward(x)
+    bijector.initialize(x)
+    y = bijector.forward(tf.identity(x))
+    assert not np.allclose(before, y)
+    np.testing.assert_allclose(tf.reduce_mean(y, [0, 1]), 0, atol=1e-5)
+    np.testing.assert_allclose(tf.math.reduce_std(y, [0, 1]), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("parameterization", ["dense", "lu"])
+def test_1x1_conv_starts_orthogonal(parameterization):
+    bijector = bijectors.Invertible1x1Conv(6, parameterization=parameterization, dtype="float64")
+    w = bijector.matrix.numpy()
+    np.testing.assert_allclose(w @ w.T, np.eye(6), atol=1e-12)
+    assert len(bijector.trainable_variables) == {"dense": 1, "lu": 3}[parameterization]
+
+
+def test_parameters_by_keyword():
+    variable = tf.Variable([[1.0, 2.0], [3.0, 4.0]])
+    for w in (variable, tf.constant(variable), tfp.util.DeferredTensor(variable, lambda v: v)):
+        bijector = bijectors.Invertible1x1Conv(w=w)
+        np.testing.assert_allclose(bijector.forward([[1.0, 0.0]]), [[1.0, 2.0]])
+        assert len(bijector.variables) == (0 if isinstance(w, tf.Tensor) else 1)
+    actnorm = bijectors.ActNorm(b=tf.constant([1.0]), logs=tf.constant([0.0]))
+    np.testing.assert_allclose(actnorm.forward([[1.0]]), [[2.0]])
+
+
+def test_squeeze_order():
+    x = np.arange(2 * 2 * 2).reshape(1, 2, 2, 2)
+    y = bijectors.Squeeze().forward(x)
+    for c in range(2):
+        for row in range(2):
+            for column in range(2):
+                assert y[0, 0, 0, 4 * c + 2 * row + column] == x[0, row, column, c]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: bijectors.ActNorm(), ValueError, "n_channels"),
+        (lambda: bijectors.ActNorm(0), ValueError, "0"),
+        (lambda: bijectors.ActNorm(b=tf.zeros([2])), ValueError, "logs"),
+        (lambda: bijectors.Invertible1x1Conv(-1), ValueError, "-1"),
+        (lambda: bijectors.Invertible1x1Conv(2, parameterization="qr"), ValueError, "qr"),
+        (lambda: bijectors.Invertible1x1Conv(2, log_s=tf.zeros([2])), ValueError, "log_s"),
+        (lambda: bijectors.Invertible1x1Conv(parameterization="lu", p=tf.eye(2)), ValueError, "lower"),
+        (lambda: bijectors.AffineCoupling(3), TypeError, "3"),
+        (lambda: bijectors.AffineCoupling(lambda x: x).forward(tf.zeros([1, 4])), ValueError, "4"),
+        (lambda: bijectors.AffineCoupling(lambda x: x).forward(tf.zeros([1, 1])), ValueError, "1"),
+        (lambda: bijectors.SplitPrior(3), ValueError, "3"),
+        (lambda: bijectors.Squeeze().forward_event_shape([3, 4, 1]), ValueError, "height 3"),
+        (lambda: bijectors.Squeeze().forward(tf.zeros([1, 4, 5, 1])), ValueError, "width 5"),
+        (lambda: bijectors.Squeeze().inverse_event_shape([4, 4, 6]), ValueError, "6"),
+        (lambda: bijectors.GlowStep(1, 4), ValueError, "1"),
+        (lambda: bijectors.GlowStep(4, 4, permutation="none"), ValueError, "none"),
+        (lambda: bijectors.MultiScale([bijectors.ActNorm(2)], [bijectors.SplitPrior(2)]), ValueError, "1"),
+        (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2]), "c": tf.zeros([3])}), ValueError, "depth"),
+        (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2])}, memory="all"), ValueError, "all"),
+    ],
+)  # fmt: skip
+def test_bad_input(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_no_such_step():
+    make = lambda p: bijectors.ActNorm(**p)
+    scan = bijectors.Scan(make, {"b": tf.zeros([2, 3]), "logs": tf.zeros([2, 3])})
+    assert scan.step(-1).forward(tf.zeros([1, 3])).shape == [1, 3]
+    with pytest.raises(IndexError, match="2"):
+        scan.step(2)
+
+
+def test_scan_of_any_bijector():
+    """Vectors, a step that isn't Glow's, in a chain."""
+    logs = tf.Variable([[0.1, 0.2], [0.3, 0.4]])
+    scan = bijectors.Scan(lambda p: bijectors.ActNorm(**p), {"b": tf.ones([2, 2]), "logs": logs})
+    y = tfp.bijectors.Chain([tfp.bijectors.Exp(), scan]).forward([[1.0, 1.0]])
+    expected = np.exp((2 * np.exp([0.3, 0.6]) + 1) * np.exp([0.9, 1.2]))
+    np.testing.assert_allclose(y, [expected], rtol=1e-5)
+    np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([1, 2])), [3.0], rtol=1e-6)

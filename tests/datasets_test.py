@@ -1,0 +1,100 @@
+"""Datasets and pipelines."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import augmentation, datasets
+from experiments.hyperparameters import UsageError, resolve
+
+
+@pytest.fixture
+def hps():
+    """The digits' hyperparameters."""
+    return resolve({})
+
+
+def test_digits_are_split(hps):
+    train, test = datasets.load(hps, "train"), datasets.load(hps, "test")
+    assert len(train) == 1437 and len(test) == 360
+    assert train.images.dtype == np.uint8 and train.images.shape[1:] == (8, 8, 1)
+    assert set(train.labels) == set(test.labels) == set(range(10))
+    assert train.images.max() == 255 and len(np.unique(train.images // 16)) == 16
+
+
+def test_training_batches_are_permutations_and_resume(hps):
+    data = datasets.Images(np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), np.uint8), np.arange(12))  # fmt: skip
+    take = lambda first, n: list(datasets.train_batches(data, hps, 4, first).take(n))
+    batches = take(0, 6)
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(int(i) for _, labels, _ in epoch for i in labels) == list(range(12))
+    assert [list(b[1]) for b in batches[:3]] != [list(b[1]) for b in batches[3:]]
+    for ours, theirs in zip(take(4, 2), batches[4:], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_noise_is_uniform_in_a_bin(hps):
+    _, _, noise = datasets.init_batch(datasets.load(hps, "train"), hps)
+    assert 0 <= noise.numpy().min() and noise.numpy().max() < 1 / 16
+    assert abs(noise.numpy().mean() - 1 / 32) < 1e-3
+
+
+def test_every_test_image_once_and_the_same_each_time(hps):
+    data = datasets.load(hps, "test")
+    first, second = (list(datasets.test_batches(data, hps, 50)) for _ in range(2))
+    images = np.concatenate([b[0] for b in first])
+    np.testing.assert_array_equal(images, data.images)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a[2], b[2])
+
+
+def test_smaller_images_are_block_means(hps):
+    data = datasets.load(hps, "test")
+    small = resolve(dict(image_size=4, n_levels=1))
+    images = next(iter(datasets.test_batches(data, small, 3)))[0]
+    blocks = data.images[:3].reshape(3, 4, 2, 4, 2, 1).mean((2, 4))
+    np.testing.assert_array_equal(images, np.floor(blocks))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_augmentation(level, rng):
+    smooth = np.add.outer(np.arange(32), 2 * np.arange(32))[None, :, :, None]
+    images = np.repeat(smooth.astype(np.uint8), 64, 0)
+    warped = augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64)).numpy()
+    assert warped.shape == images.shape and warped.min() >= 0 and warped.max() <= images.max()
+    np.testing.assert_array_equal(warped, augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64)))  # fmt: skip
+    if level == 0:
+        np.testing.assert_array_equal(warped, images)
+    if level == 1:
+        # A shift by (a, b) pixels, at most 3.2 each, adds a + 2 b inside.
+        inside = (warped - images)[:, 5:-5, 5:-5, 0]
+        assert np.ptp(inside, (1, 2)).max() < 1e-2
+        assert 3 < np.abs(inside).max() <= 3 * 3.2 + 1e-3
+    if level == 2:
+        slopes = np.sign(warped[:, 16, 20, 0] - warped[:, 16, 11, 0])
+        assert {-1.0, 1.0} == set(slopes), "half of the images are mirrored"
+
+
+def test_warps_are_centred():
+    """Rotations leave the middle of the image where it is."""
+    images = np.zeros((64, 33, 33, 1), np.uint8)
+    images[:, 13:20, 13:20] = 255
+    warped = augmentation.augment(images, 2, "cifar10", tf.constant([0, 2], tf.int64)).numpy()
+    total = warped.sum((1, 2, 3))
+    rows = (warped.sum((2, 3)) * np.arange(33)).sum(1) / total
+    assert abs(rows.mean() - 16) < 0.6 and np.abs(rows - 16).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(problem="cifar10", data_dir="/nowhere"), "/nowhere"),
+        (dict(problem="celeba"), "celeba"),
+        (dict(n_test=361), "361"),
+        (dict(image_size=16), "8"),
+    ],
+)
+def test_bad_data(given, words):
+    with pytest.raises(UsageError, match=words):
+        datasets.load(resolve(given), "test")

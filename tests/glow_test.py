@@ -1,0 +1,240 @@
+"""Glow as a whole: configurations, inputs, distribution, saving."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import glow_tf
+from glow_tf.glow import Glow, GlowConfig
+
+tfd = tfp.distributions
+SMALL = dict(image_size=8, n_levels=2, depth=2, width=8)
+
+
+def images_for(config, n=4, seed=0):
+    """Returns random images, uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (n, *config.image_shape)).astype(np.uint8)
+
+
+def small(seed=0, **changes) -> Glow:
+    """A small model with data-dependent initialisation and every weight moved."""
+    model = Glow(GlowConfig(**SMALL | changes), seed=seed)
+    y = np.arange(4) if model.config.ycond else None
+    model.initialize(images_for(model.config), y)
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign_add(tf.constant(rng.normal(0, 0.05, variable.shape), variable.dtype))
+    return model
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(n_bits_x=n, n_channels=c, flow_permutation=p, flow_coupling=k)
+        for n, c, p, k in [
+            (1, 1, "reverse", "additive"),
+            (3, 2, "shuffle", "affine"),
+            (5, 3, "invconv", "additive"),
+            (8, 5, "invconv", "affine"),
+        ]
+    ]
+    + [dict(image_size=(4, 8)), dict(learntop=False), dict(ycond=True), dict(n_levels=1)]
+    + [dict(dtype="float64"), dict(dtype="mixed_bfloat16")],
+    ids=str,
+)
+def test_round_trip_and_distribution(changes):
+    model = small(**changes)
+    config = model.config
+    images = images_for(config)
+    y = np.arange(4) if config.ycond else None
+    x = model.dequantize(images)
+    noise = x - model.dequantize(images, np.zeros(images.shape, np.float32))
+    eps = model.encode(images, y, noise)
+    assert [tuple(e.shape[1:]) for e in eps] == config.eps_shapes
+    np.testing.assert_allclose(model.decode_float(eps, y), x, atol=1e-4)
+    bins = 2 ** (8 - config.n_bits_x)
+    restored = model.decode(eps, y).numpy().astype(int)
+    # A value on the edge of a bin may round to its neighbour.
+    assert (restored != images // bins * bins).mean() < 1e-2
+    bits = model.bits_per_dim(images, y, noise)
+    assert bits.dtype == tf.float32 and bits.shape == [4]
+    log_prob = model.distribution(y).log_prob(x)
+    expected = config.n_bits_x - np.asarray(log_prob) / (config.n_dims * np.log(2))
+    np.testing.assert_allclose(bits, expected, atol=1e-4)
+    flat = model.flatten_latents(eps)
+    assert flat.shape == [4, config.n_dims]
+    for a, b in zip(model.unflatten_latents(flat), eps, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("permutation", "coupling"), [("invconv", "affine"), ("shuffle", "additive"), ("reverse", "affine")]
+)
+def test_fused_steps_are_the_separate_bijectors(permutation, coupling):
+    model = small(dtype="float64", flow_permutation=permutation, flow_coupling=coupling)
+    scan = model.flow().flows[0].bijectors[0]
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 4, 4, 12)))
+    chain = tfp.bijectors.Chain([scan.step(k) for k in reversed(range(scan.depth))])
+    np.testing.assert_allclose(scan.forward(x), chain.forward(x), atol=1e-12)
+    np.testing.assert_allclose(scan.inverse(x), chain.inverse(x), atol=1e-12)
+    log_det = lambda b: tf.broadcast_to(b.forward_log_det_jacobian(x, 3), [3])
+    np.testing.assert_allclose(log_det(scan), log_det(chain), rtol=1e-12)
+
+
+def test_log_det_is_that_of_the_autodiff_jacobian():
+    model = small(dtype="float64", image_size=4, n_channels=1, n_bits_x=4)
+    x = model.dequantize(images_for(model.config, 1))
+    with tf.GradientTape(persistent=True) as tape:
+        flat = tf.reshape(x, [-1])
+        tape.watch(flat)
+        y = model.flatten_latents(model.bijector.forward(tf.reshape(flat, x.shape)))[0]
+    jacobian = tape.jacobian(y, flat, experimental_use_pfor=False)
+    expected = np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(model.bijector.forward_log_det_jacobian(x)[0], expected, atol=1e-9)
+
+
+def test_initialize_normalises_every_channel():
+    model = Glow(GlowConfig(**SMALL), seed=0)
+    images = images_for(model.config, 64)
+    noise = np.zeros(images.shape, np.float32)
+    model.initialize(images, noise=noise)
+    scan, squeeze = model.flow().flows[0].bijectors
+    y = scan.step(0).actnorm.forward(squeeze.forward(model.dequantize(images, noise)))
+    np.testing.assert_allclose(tf.reduce_mean(y, [0, 1, 2]), 0, atol=1e-5)
+    np.testing.assert_allclose(tf.math.reduce_std(y, [0, 1, 2]), 1, atol=1e-3)
+
+
+def test_noise_given_or_seeded_is_not_random():
+    model = small()
+    images = images_for(model.config)
+    noise = np.full(images.shape, 1e-3, np.float32)
+    same = lambda **kw: np.array_equal(
+        model.bits_per_dim(images, **kw), model.bits_per_dim(images, **kw)
+    )
+    assert same(noise=noise) and same(seed=3) and same(seed=[3, 4]) and not same()
+
+
+def test_sample():
+    model = small(ycond=True)
+    images = model.sample(3, y=[0, 1, 2], seed=5)
+    assert images.dtype == tf.uint8 and images.shape == [3, 8, 8, 3]
+    np.testing.assert_array_equal(images, model.sample(3, y=[0, 1, 2], seed=5))
+    cold = model.sample(2, y=1, temperature=0.0)
+    np.testing.assert_array_equal(cold[0], cold[1])
+    batch = model.distribution(y=[0, 1], temperature=[0.5, 1.0])
+    assert batch.batch_shape == [2] and batch.event_shape == [8, 8, 3]
+    assert batch.sample(3, seed=1).shape == [3, 2, 8, 8, 3]
+    log_prob = batch.log_prob(batch.sample(seed=1))
+    assert log_prob.shape == [2] and np.isfinite(log_prob).all()
+
+
+def test_log_prob_of_distribution_with_temperature():
+    model = small()
+    x = model.dequantize(images_for(model.config))
+    eps = model.flatten_latents(model.bijector.forward(x))
+    log_det = model.bijector.forward_log_det_jacobian(x)
+    expected = tf.reduce_sum(tfd.Normal(0.0, 0.7).log_prob(eps), -1) + log_det
+    actual = model.distribution(temperature=0.7).log_prob(tf.identity(x))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_dynamic_batch():
+    model = small()
+    spec = tf.TensorSpec([None, 8, 8, 3], tf.uint8)
+    run = tf.function(lambda x: model.bits_per_dim(x, seed=1), input_signature=[spec])
+    images = images_for(model.config)
+    np.testing.assert_allclose(run(images), model.bits_per_dim(images, seed=1), atol=1e-5)
+
+
+def test_checkpoint_and_saved_model(tmp_path):
+    model, other = small(0), small(1)
+    images, noise = images_for(model.config), np.zeros((4, 8, 8, 3), np.float32)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(model=other).restore(path).assert_consumed()
+    np.testing.assert_array_equal(
+        model.bits_per_dim(images, noise=noise), other.bits_per_dim(images, noise=noise)
+    )
+
+
+def test_number_of_variables_does_not_depend_on_depth():
+    count = lambda depth: len(Glow(GlowConfig(**SMALL | dict(depth=depth))).variables)
+    assert count(1) == count(5)
+
+
+def test_two_replicas_take_the_step_of_one(two_replicas):
+    from glow_tf.training import GlowModel
+
+    images = images_for(GlowConfig(**SMALL), 8)
+    noise = np.random.default_rng(0).uniform(0, 1 / 256, images.shape).astype(np.float32)
+    data = tf.data.Dataset.from_tensors((images, np.zeros(8, np.int32), noise)).unbatch()
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            glow = Glow(GlowConfig(**SMALL), seed=0)
+            model = GlowModel(glow)
+            model.compile(optimizer=glow_tf.optimizers.Adamax(0.001))
+            glow.initialize(images, noise=noise)
+            history = model.fit(data.batch(8).repeat(), epochs=3, steps_per_epoch=2, verbose=0)
+            results.append((history.history["loss"], [v.numpy() for v in glow.variables]))
+    (loss, weights), (loss_2, weights_2) = results
+    np.testing.assert_allclose(loss, loss_2, rtol=1e-5)
+    for a, b in zip(weights, weights_2, strict=True):
+        # In L2: Adamax divides by |g|, so where a gradient is rounding noise its step is too.
+        assert np.linalg.norm(a - b) < 1e-3 * max(np.linalg.norm(b), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(image_size=30), ["30", "8"]),
+        (dict(image_size=32, n_levels=6), ["32", "64"]),
+        (dict(image_size=(32, 20)), ["20", "8"]),
+        (dict(n_bits_x=0), ["n_bits_x", "0"]),
+        (dict(n_bits_x=9), ["n_bits_x", "9"]),
+        (dict(depth=0), ["depth", "0"]),
+        (dict(n_channels=0), ["n_channels"]),
+        (dict(flow_permutation="mirror"), ["mirror", "invconv"]),
+        (dict(flow_coupling="none"), ["none", "additive"]),
+        (dict(memory="swap"), ["swap", "reverse"]),
+        (dict(dtype="int8"), ["int8", "float32"]),
+    ],
+)
+def test_bad_configurations(changes, words):
+    with pytest.raises(ValueError) as error:
+        GlowConfig(**changes)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_bad_inputs():
+    model = small()
+    images = images_for(model.config)
+    with pytest.raises(TypeError, match="float32"):
+        model.bits_per_dim(images.astype(np.float32))
+    with pytest.raises(ValueError, match="shape"):
+        model.bits_per_dim(images[:, :4])
+    with pytest.raises(ValueError, match="shape"):
+        model.encode(images[..., :1])
+    with pytest.raises(ValueError, match="eps|Latents"):
+        model.decode([np.zeros((1, 2, 2, 3))])
+    with pytest.raises(ValueError, match="192"):
+        model.unflatten_latents(np.zeros((1, 7)))
+    with pytest.raises(ValueError, match="-1"):
+        model.sample(1, temperature=-1.0)
+
+
+def test_bad_labels():
+    model = small(ycond=True)
+    images = images_for(model.config)
+    for call in (model.bits_per_dim, model.encode, model.losses):
+        with pytest.raises(ValueError, match="y is missing"):
+            call(images)
+    with pytest.raises(ValueError, match="0 to 9, got 10"):
+        model.bits_per_dim(images, [0, 1, 2, 10])
+    with pytest.raises(ValueError, match="got -1"):
+        model.sample(1, [-1])
+    with pytest.raises(TypeError, match="float"):
+        model.encode(images, np.zeros(4, np.float32))
+    run = tf.function(model.bits_per_dim, input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([None], tf.int32)])  # fmt: skip
+    with pytest.raises(tf.errors.InvalidArgumentError, match="0 to 9"):
+        run(images, [0, 1, 2, 10])
