@@ -26,9 +26,7 @@ def augment(images, level: int, problem: str, seed) -> tf.Tensor:
     n = tf.shape(images)[0]
     height, width = images.shape[1:3]
     seeds = tf.unstack(tf.random.split(seed, 6))
-    uniform = lambda i, low, high, *shape: tf.random.stateless_uniform(
-        [n, *shape], seeds[i], low, high
-    )
+    uniform = lambda i, low, high, *shape: tf.random.stateless_uniform([n, *shape], seeds[i], low, high)
     shift = uniform(0, -0.1, 0.1, 2) * tf.constant([width, height], tf.float32)
     linear = tf.eye(2, batch_shape=[n])
     if level == 2 and problem != "mnist":

@@ -61,9 +61,7 @@ class TrainLog(tf_keras.callbacks.Callback):
         self._log.log(self._run, epoch + 1, logs, train_time=int(self._train_time))
         rate = self.params["steps"] * self._run.batch_size / seconds
         logs["images_per_second"] = rate
-        print(
-            f"epoch {epoch + 1}: train {logs['bits_x']:.4f} bits/dim, {rate:.0f} images/s", flush=True
-        )
+        print(f"epoch {epoch + 1}: train {logs['bits_x']:.4f} bits/dim, {rate:.0f} images/s", flush=True)
 
 
 class Evaluation(tf_keras.callbacks.Callback):

@@ -96,27 +96,17 @@ ROWS = {
         flags=_QUALITATIVE | dict(problem="celeba", image_size=256, n_levels=6, depth=32),
         bits_per_dim=None,
     ),
-    "lsun96_bedroom": dict(
-        flags=_LSUN_HIGH | dict(category="bedroom", image_size=96), bits_per_dim=None
-    ),
+    "lsun96_bedroom": dict(flags=_LSUN_HIGH | dict(category="bedroom", image_size=96), bits_per_dim=None),
     "lsun96_church_outdoor": dict(
         flags=_LSUN_HIGH | dict(category="church_outdoor", image_size=96), bits_per_dim=None
     ),
-    "lsun96_tower": dict(
-        flags=_LSUN_HIGH | dict(category="tower", image_size=96), bits_per_dim=None
-    ),
-    "lsun128_bedroom": dict(
-        flags=_LSUN_HIGH | dict(category="bedroom", image_size=128), bits_per_dim=None
-    ),
+    "lsun96_tower": dict(flags=_LSUN_HIGH | dict(category="tower", image_size=96), bits_per_dim=None),
+    "lsun128_bedroom": dict(flags=_LSUN_HIGH | dict(category="bedroom", image_size=128), bits_per_dim=None),
     "lsun128_church_outdoor": dict(
         flags=_LSUN_HIGH | dict(category="church_outdoor", image_size=128), bits_per_dim=None
     ),
-    "lsun128_tower": dict(
-        flags=_LSUN_HIGH | dict(category="tower", image_size=128), bits_per_dim=None
-    ),
-    "cifar10_conditional": dict(
-        flags=_CONDITIONAL | dict(problem="cifar10", depth=32), bits_per_dim=None
-    ),
+    "lsun128_tower": dict(flags=_LSUN_HIGH | dict(category="tower", image_size=128), bits_per_dim=None),
+    "cifar10_conditional": dict(flags=_CONDITIONAL | dict(problem="cifar10", depth=32), bits_per_dim=None),
     "imagenet32_conditional": dict(
         flags=_CONDITIONAL | dict(problem="imagenet", depth=48), bits_per_dim=None
     ),

@@ -54,9 +54,7 @@ def load(hps: dict, split: str, download: bool = False) -> Images:
         )
     size, full = hps["image_size"], images.shape[1]
     if size > full or full % size:
-        raise UsageError(
-            f"--image_size of {problem} must divide {full}, the size of its images, got {size}."
-        )
+        raise UsageError(f"--image_size of {problem} must divide {full}, the size of its images, got {size}.")
     if split == "test":
         if hps["n_test"] > len(images):
             raise UsageError(f"--n_test is {hps['n_test']}, but {problem} has {len(images)} test images.")

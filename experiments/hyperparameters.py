@@ -61,9 +61,7 @@ def define_flags():
     for name, default in configs.DEFAULTS.items():
         help_text = f"{_HELP[name]} Default: {default!r}"
         other = {
-            problem: values[name]
-            for problem, values in configs.PROBLEM_DEFAULTS.items()
-            if name in values
+            problem: values[name] for problem, values in configs.PROBLEM_DEFAULTS.items() if name in values
         }
         help_text += "".join(f", {problem}: {value!r}" for problem, value in other.items()) + "."
         if name in _WORDS:
@@ -113,8 +111,17 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
     for name, value in hps.items():
         if isinstance(value, (int, float)) and value < 0:
             raise UsageError(f"--{name} must be at least 0, got {value}.")
-    for name in ("n_train", "n_test", "n_batch_train", "n_batch_test", "epochs", "anchor_size",
-                 "epochs_full_valid", "epochs_full_sample", "polyak_epochs"):  # fmt: skip
+    for name in (
+        "n_train",
+        "n_test",
+        "n_batch_train",
+        "n_batch_test",
+        "epochs",
+        "anchor_size",
+        "epochs_full_valid",
+        "epochs_full_sample",
+        "polyak_epochs",
+    ):
         if hps[name] <= 0:
             raise UsageError(f"--{name} must be positive, got {hps[name]}.")
     if hps["dal"] not in (0, 1, 2):
@@ -183,6 +190,7 @@ def load(logdir: pathlib.Path) -> dict:
 
 def run(main):
     """Runs a command's main(argv) as absl does; a UsageError is printed and exits with 2."""
+
     def guarded(argv):
         logging.set_verbosity(logging.WARNING)  # Not a line for every checkpoint.
         if len(argv) > 1:

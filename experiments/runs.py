@@ -34,9 +34,7 @@ class Run:
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=self.optimizer, weighted_metrics=[])
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        checkpoint = tf.train.Checkpoint(
-            glow=self.glow, optimizer=self.optimizer, epoch=self.epoch
-        )
+        checkpoint = tf.train.Checkpoint(glow=self.glow, optimizer=self.optimizer, epoch=self.epoch)
         self._managers = {
             name: tf.train.CheckpointManager(checkpoint, str(self.logdir / name), max_to_keep=1)
             for name in ("last", "best")

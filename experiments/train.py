@@ -86,9 +86,7 @@ def train(hps: dict, logdir: pathlib.Path, download: bool = False) -> Run:
                 StopOnNotFinite(),
                 ProgressBar(run.batch_size),
                 callbacks.TrainLog(run),
-                callbacks.Evaluation(
-                    run, datasets.test_batches(test_data, hps, hps["n_batch_test"])
-                ),
+                callbacks.Evaluation(run, datasets.test_batches(test_data, hps, hps["n_batch_test"])),
                 callbacks.SampleGrids(run),
                 tf_keras.callbacks.TensorBoard(str(logdir / "tensorboard"), write_graph=False),
                 callbacks.LastCheckpoint(run),
@@ -106,9 +104,7 @@ def main(argv):
     """Runs the command."""
     del argv
     strategy = strategy_for_devices()
-    hps = hyperparameters.resolve(
-        hyperparameters.given_flags(), strategy.num_replicas_in_sync
-    )
+    hps = hyperparameters.resolve(hyperparameters.given_flags(), strategy.num_replicas_in_sync)
     if FLAGS.dry_run:
         print(json.dumps(hps, indent=2))
         return

@@ -280,9 +280,7 @@ class Glow(tf.Module):
         x = quantization.preprocess(images, self.config.n_bits_x, self._dtype)
         if noise is None:
             seed = _stateless_seed(seed)
-            noise = quantization.dequantization_noise(
-                tf.shape(x), self.config.n_bits_x, seed, x.dtype
-            )
+            noise = quantization.dequantization_noise(tf.shape(x), self.config.n_bits_x, seed, x.dtype)
         return x + tf.cast(noise, x.dtype)
 
     # --- What one does with it ---
@@ -437,9 +435,7 @@ class Glow(tf.Module):
         flat = tf.convert_to_tensor(flat, self._dtype)
         shapes = self.config.eps_shapes
         if flat.shape[-1] != self.config.n_dims:
-            raise ValueError(
-                f"Flat latents must be [B, {self.config.n_dims}], got shape {flat.shape}."
-            )
+            raise ValueError(f"Flat latents must be [B, {self.config.n_dims}], got shape {flat.shape}.")
         parts = tf.split(flat, [math.prod(shape) for shape in shapes], -1)
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
 

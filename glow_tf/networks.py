@@ -116,9 +116,7 @@ class CouplingNetwork(tf.Module):
         """
         super().__init__(name=name)
         if parameters is None:
-            values = network_initial_values(
-                in_channels, out_channels, width, np.random.default_rng(seed)
-            )
+            values = network_initial_values(in_channels, out_channels, width, np.random.default_rng(seed))
             parameters = {k: tf.Variable(v, dtype=dtype, name=k) for k, v in values.items()}
         self.weights = dict(parameters)
         self.dtype = tf.as_dtype(self.weights["l_1_W"].dtype)

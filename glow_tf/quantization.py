@@ -32,9 +32,7 @@ def preprocess(images, n_bits: int, dtype=tf.float32) -> tf.Tensor:
     """
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:
-        raise TypeError(
-            f"Images must be uint8 (0 to 255), got {images.dtype.name} of shape {images.shape}."
-        )
+        raise TypeError(f"Images must be uint8 (0 to 255), got {images.dtype.name} of shape {images.shape}.")
     n_bits = require_n_bits(n_bits)
     bins = tf.cast(images // 2 ** (8 - n_bits), dtype)
     return bins / 2.0**n_bits - 0.5

@@ -66,10 +66,14 @@ def test_squeeze_order():
         (lambda: bijectors.GlowStep(1, 4), ValueError, "1"),
         (lambda: bijectors.GlowStep(4, 4, permutation="none"), ValueError, "none"),
         (lambda: bijectors.MultiScale([bijectors.ActNorm(2)], [bijectors.SplitPrior(2)]), ValueError, "1"),
-        (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2]), "c": tf.zeros([3])}), ValueError, "depth"),
+        (
+            lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2]), "c": tf.zeros([3])}),
+            ValueError,
+            "depth",
+        ),
         (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2])}, memory="all"), ValueError, "all"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(make, error, words):
     with pytest.raises(error, match=words):
         make()

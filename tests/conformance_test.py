@@ -37,8 +37,7 @@ def scan(dtype, permutation="invconv", additive=False, fused=False, memory="reve
 def multi_scale(dtype):
     """Two levels with a learned top prior."""
     flows = [
-        tfb.Chain([GlowStep(n, 5, dtype=dtype, seed=i), bijectors.Squeeze()])
-        for i, n in enumerate((8, 16))
+        tfb.Chain([GlowStep(n, 5, dtype=dtype, seed=i), bijectors.Squeeze()]) for i, n in enumerate((8, 16))
     ]
     top = bijectors.TopPrior(
         16, step_variables(bijectors.TopPrior.initial_values(16, True), dtype), dtype=dtype
@@ -126,7 +125,7 @@ def test_log_det_is_that_of_the_autodiff_jacobian(entry, dtype):
         jacobian = tape.jacobian(y, event, experimental_use_pfor=False)
         expected = np.linalg.slogdet(jacobian.numpy().astype(np.float64))[1]
         log_det = bijector.forward_log_det_jacobian(x[i : i + 1], event_ndims=forward_ndims(entry))
-        assert abs(float(tf.reshape(log_det, [-1])[0]) - expected) < {"float32": 1e-4, "float64": 1e-9}[dtype]  # fmt: skip
+        assert abs(float(tf.reshape(log_det, [-1])[0]) - expected) < {"float32": 1e-4, "float64": 1e-9}[dtype]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -138,9 +137,7 @@ def test_inverse(entry, dtype):
     ndims = forward_ndims(entry)
     back = tf.nest.map_structure(lambda part: part.shape.rank - 1, y)
     forward = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
-    inverse = bijector.inverse_log_det_jacobian(
-        tf.nest.map_structure(tf.identity, y), event_ndims=back
-    )
+    inverse = bijector.inverse_log_det_jacobian(tf.nest.map_structure(tf.identity, y), event_ndims=back)
     np.testing.assert_allclose(forward, -inverse, atol=tolerance)
 
 
@@ -242,9 +239,7 @@ def test_under_two_replicas(entry, two_replicas):
     values = two_replicas.experimental_distribute_values_from_function(
         lambda context: x[2 * context.replica_id_in_sync_group :][:2]
     )
-    parts = two_replicas.experimental_local_results(
-        tf.function(lambda v: two_replicas.run(run, [v]))(values)
-    )
+    parts = two_replicas.experimental_local_results(tf.function(lambda v: two_replicas.run(run, [v]))(values))
     expected = flat((single or bijector).forward(x))
     np.testing.assert_allclose(tf.concat(parts, 0), expected, atol=1e-5)
 
@@ -255,9 +250,7 @@ def gradients_of(bijector, x, inverse=False):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = bijector.inverse(x) if inverse else bijector.forward(x)
-        log_det = (
-            bijector.inverse_log_det_jacobian(x) if inverse else bijector.forward_log_det_jacobian(x)
-        )
+        log_det = bijector.inverse_log_det_jacobian(x) if inverse else bijector.forward_log_det_jacobian(x)
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(log_det))
     return tape.gradient(loss, [x, *bijector.trainable_variables])
 
@@ -274,9 +267,7 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = chain.inverse(x) if inverse else chain.forward(x)
-        log_det = (
-            chain.inverse_log_det_jacobian(x, 3) if inverse else chain.forward_log_det_jacobian(x, 3)
-        )
+        log_det = chain.inverse_log_det_jacobian(x, 3) if inverse else chain.forward_log_det_jacobian(x, 3)
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(tf.broadcast_to(log_det, [3])))
     expected = tape.gradient(loss, [x, *plain.trainable_variables])
     expected = [tf.convert_to_tensor(g) for g in expected]

@@ -23,7 +23,9 @@ def test_digits_are_split(hps):
 
 
 def test_training_batches_are_permutations_and_resume(hps):
-    data = datasets.Images(np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), np.uint8), np.arange(12))  # fmt: skip
+    data = datasets.Images(
+        np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), np.uint8), np.arange(12)
+    )
     take = lambda first, n: list(datasets.train_batches(data, hps, 4, first).take(n))
     batches = take(0, 6)
     for epoch in (batches[:3], batches[3:]):
@@ -36,7 +38,7 @@ def test_training_batches_are_permutations_and_resume(hps):
 
 def test_noise_is_uniform_in_a_bin(hps):
     _, _, noise = datasets.init_batch(datasets.load(hps, "train"), hps)
-    assert 0 <= noise.numpy().min() and noise.numpy().max() < 1 / 16
+    assert noise.numpy().min() >= 0 and noise.numpy().max() < 1 / 16
     assert abs(noise.numpy().mean() - 1 / 32) < 1e-3
 
 
@@ -63,7 +65,9 @@ def test_augmentation(level, rng):
     images = np.repeat(smooth.astype(np.uint8), 64, 0)
     warped = augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64)).numpy()
     assert warped.shape == images.shape and warped.min() >= 0 and warped.max() <= images.max()
-    np.testing.assert_array_equal(warped, augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64)))  # fmt: skip
+    np.testing.assert_array_equal(
+        warped, augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64))
+    )
     if level == 0:
         np.testing.assert_array_equal(warped, images)
     if level == 1:

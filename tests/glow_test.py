@@ -109,9 +109,7 @@ def test_noise_given_or_seeded_is_not_random():
     model = small()
     images = images_for(model.config)
     noise = np.full(images.shape, 1e-3, np.float32)
-    same = lambda **kw: np.array_equal(
-        model.bits_per_dim(images, **kw), model.bits_per_dim(images, **kw)
-    )
+    same = lambda **kw: np.array_equal(model.bits_per_dim(images, **kw), model.bits_per_dim(images, **kw))
     assert same(noise=noise) and same(seed=3) and same(seed=[3, 4]) and not same()
 
 
@@ -235,6 +233,9 @@ def test_bad_labels():
         model.sample(1, [-1])
     with pytest.raises(TypeError, match="float"):
         model.encode(images, np.zeros(4, np.float32))
-    run = tf.function(model.bits_per_dim, input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([None], tf.int32)])  # fmt: skip
+    run = tf.function(
+        model.bits_per_dim,
+        input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([None], tf.int32)],
+    )
     with pytest.raises(tf.errors.InvalidArgumentError, match="0 to 9"):
         run(images, [0, 1, 2, 10])

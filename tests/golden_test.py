@@ -7,15 +7,15 @@ import tensorflow as tf
 from glow_tf import optimizers
 from glow_tf.openai_checkpoint import _names as original_names
 from glow_tf.openai_checkpoint import _squeezed
-from tests.golden import CASES, ROOT, Case, relative_error
+from tests.golden import CASES, Case, relative_error, require_cases
 
+pytestmark = require_cases
 N_STEPS = 25
 
 
-@pytest.fixture(params=CASES or [None])
+@pytest.fixture(params=CASES)
 def case(request):
     """Each recorded case."""
-    assert request.param, f"There are no recorded cases in {ROOT}; GLOW_GOLDEN names another folder."
     return Case(request.param)
 
 
@@ -30,16 +30,21 @@ def by_original_name(model, value_of):
 def assert_weights(model, value_of, reference_of, tolerance):
     """Compares every trainable weight with the recorded one, by the original's name."""
     errors = {
-        name: relative_error(value, reference_of(name))
-        for name, value in by_original_name(model, value_of)
+        name: relative_error(value, reference_of(name)) for name, value in by_original_name(model, value_of)
     }
     worst = max(errors, key=errors.get)
     assert errors[worst] < tolerance, (worst, errors[worst])
 
 
 def test_bits(case):
-    losses = case.model("trained").losses(*case.batch("eval")[:2], case.hps["weight_y"], case.batch("eval")[2])
-    for ours, recorded in (("bits_x", "eval_bits_x"), ("bits_y", "eval_bits_y"), ("pred_loss", "eval_class_error")):  # fmt: skip
+    losses = case.model("trained").losses(
+        *case.batch("eval")[:2], case.hps["weight_y"], case.batch("eval")[2]
+    )
+    for ours, recorded in (
+        ("bits_x", "eval_bits_x"),
+        ("bits_y", "eval_bits_y"),
+        ("pred_loss", "eval_class_error"),
+    ):
         np.testing.assert_allclose(losses[ours], case.arrays[recorded], atol=2e-5, rtol=0)
 
 
@@ -156,8 +161,13 @@ def test_intermediate_values():
     step = model.flow().flows[0].bijectors[0].step(0)
     squeeze = model.flow().flows[0].bijectors[1]
     x = squeeze.forward(model.dequantize(images, noise))
-    objective = -np.log(2.0 ** model.config.n_bits_x) * model.config.n_dims + np.zeros(4)
-    stages = [("in", None), ("step0_actnorm", step.actnorm), ("step0_invconv", step.permutation), ("step0_coupling", step.coupling)]  # fmt: skip
+    objective = -np.log(2.0**model.config.n_bits_x) * model.config.n_dims + np.zeros(4)
+    stages = [
+        ("in", None),
+        ("step0_actnorm", step.actnorm),
+        ("step0_invconv", step.permutation),
+        ("step0_coupling", step.coupling),
+    ]
     for stage, bijector in stages:
         if bijector is not None:
             objective = objective + bijector.forward_log_det_jacobian(x, event_ndims=3)

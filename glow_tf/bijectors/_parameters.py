@@ -23,9 +23,7 @@ def require_all_or_none(name: str, **parameters):
     """Raises a ValueError if some, but not all of the named parameters are given."""
     missing = [key for key, value in parameters.items() if value is None]
     if missing and len(missing) < len(parameters):
-        raise ValueError(
-            f"{name} takes all of {sorted(parameters)} or none of them; missing: {missing}."
-        )
+        raise ValueError(f"{name} takes all of {sorted(parameters)} or none of them; missing: {missing}.")
     return not missing
 
 

@@ -92,18 +92,14 @@ def inverse_loop(kernel, memory: str, y, weights, constants):
                     tape.watch(sources)
                     # A tensor that no bijector cache knows: a cached result isn't on the tape.
                     outputs = kernel.inverse(step_weights, tf.identity(y))[:2]
-                dy, *dweights = tape.gradient(
-                    outputs, sources, [dx, dlog_det], tf.UnconnectedGradients.ZERO
-                )
+                dy, *dweights = tape.gradient(outputs, sources, [dx, dlog_det], tf.UnconnectedGradients.ZERO)
                 gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
                 return k + 1, tf.ensure_shape(y, x.shape), tf.ensure_shape(dy, x.shape), gradients
 
             arrays = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
             _, _, dy, arrays = _while(depth, backward_body, [0, x, dx, arrays])
             by_index = dict(zip(floating, arrays, strict=True))
-            return dy, *[
-                by_index[i].stack() if i in by_index else None for i in range(len(stacked))
-            ]
+            return dy, *[by_index[i].stack() if i in by_index else None for i in range(len(stacked))]
 
         return (x, log_det), gradient
 

@@ -32,9 +32,7 @@ class AffineCoupling(OnePassBijector):
     Dinh, Sohl-Dickstein & Bengio, Density Estimation Using Real NVP, 2017.
     """
 
-    def __init__(
-        self, network, additive=False, *, dtype=None, validate_args=False, name="affine_coupling"
-    ):
+    def __init__(self, network, additive=False, *, dtype=None, validate_args=False, name="affine_coupling"):
         """Makes the bijector.
 
         Args:

@@ -130,9 +130,7 @@ class GlowStep(OnePassBijector):
         x = self.permutation.forward(ActNorm(b=b, logs=logs).forward(x))
         network = self.coupling.network
         values = network.data_dependent_values(x[..., : x.shape[-1] // 2])
-        network = CouplingNetwork(
-            parameters=network.weights | values, compute_dtype=network.compute_dtype
-        )
+        network = CouplingNetwork(parameters=network.weights | values, compute_dtype=network.compute_dtype)
         y = AffineCoupling(network, self.coupling.additive, dtype=self.dtype).forward(x)
         return {"actnorm_b": b, "actnorm_logs": logs} | values, y
 

@@ -72,9 +72,7 @@ class AutodiffKernel:
             tape.watch(sources)
             # A tensor that no bijector cache knows: a cached result isn't on the tape.
             outputs = self.forward(weights, tf.identity(x))[:2]
-        dx, *dweights = tape.gradient(
-            outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO
-        )
+        dx, *dweights = tape.gradient(outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO)
         return dx, dweights
 
     def _step(self, weights):
