@@ -1,4 +1,4 @@
-"""Trains Glow.
+r"""Trains Glow.
 
 The embedded default, handwritten digits, needs no download:
 
