@@ -107,7 +107,10 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
             tf.cast(self.epsilon, dtype),
         )
         average = self._averages[index]
-        average.assign_sub((1 - beta_2) * (average - variable))
+        # average -= (1 - beta_2) * (average - variable), in one pass over the average.
+        tf.raw_ops.ResourceApplyGradientDescent(
+            var=average.handle, alpha=1 - beta_2, delta=average - variable
+        )
 
     @abc.abstractmethod
     def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):

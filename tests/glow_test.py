@@ -52,7 +52,9 @@ def test_round_trip_and_distribution(changes):
     noise = x - model.dequantize(images, np.zeros(images.shape, np.float32))
     eps = model.encode(images, y, noise)
     assert [tuple(e.shape[1:]) for e in eps] == config.eps_shapes
-    np.testing.assert_allclose(model.decode_float(eps, y), x, atol=1e-4)
+    # bfloat16 rounds inputs that differ by 1e-7 to values that differ by 2^-9.
+    atol = 5e-3 if config.dtype == "mixed_bfloat16" else 1e-4
+    np.testing.assert_allclose(model.decode_float(eps, y), x, atol=atol)
     bins = 2 ** (8 - config.n_bits_x)
     restored = model.decode(eps, y).numpy().astype(int)
     # A value on the edge of a bin may round to its neighbour.

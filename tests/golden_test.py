@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from glow_tf import optimizers
+from glow_tf import glow, optimizers
 from glow_tf.openai_checkpoint import _names as original_names
 from glow_tf.openai_checkpoint import _squeezed
 from tests.golden import CASES, Case, relative_error, require_cases
@@ -101,7 +101,15 @@ def test_data_dependent_initialization(case):
         assert relative_error(value, reader.get_tensor(name), floor=1e-2) < 1e-4, name
 
 
-@pytest.mark.parametrize("memory", ["store", "recompute", "reverse"])
+@pytest.fixture(params=["store", "recompute", "reverse", "reverse, nothing kept"])
+def memory(request, monkeypatch):
+    """Each memory mode; as the recorded models are shallow, "reverse" rebuilds only where nothing is kept."""
+    mode, _, nothing = request.param.partition(", ")
+    if nothing:
+        monkeypatch.setattr(glow, "N_KEPT", 0)
+    return mode
+
+
 def test_gradients(case, memory):
     if not any(name.startswith("grad0/") for name in case.arrays):
         case = Case(CASES[0])
@@ -116,13 +124,13 @@ def test_gradients(case, memory):
 
 
 @pytest.mark.parametrize("kind", ["adamax", "adam"])
-def test_training_steps(case, kind):
+def test_training_steps(case, kind, memory):
     suffix = {"adamax": "", "adam": "_adam"}[kind]
     if f"train_stats{suffix}" not in case.arrays:
         case = Case(CASES[0])
     hps = case.hps
     # The Polyak average starts before data-dependent initialisation.
-    model = case.model("raw")
+    model = case.model("raw", memory=memory)
     optimizer = {"adamax": optimizers.Adamax, "adam": optimizers.Adam}[kind](
         optimizers.WarmUp(hps["lr"], 64 / 16),
         beta_1=hps["beta1"],
@@ -151,6 +159,18 @@ def test_training_steps(case, kind):
     if kind == "adamax":
         ema = lambda name: case.arrays[f"ema_after/{name}"]
         assert_weights(model, optimizer.polyak_average, ema, 1e-3)
+
+
+def test_mixed_precision(case):
+    images, labels, noise = case.batch("eval")
+    exact, mixed = (case.model("trained", dtype=dtype) for dtype in ("float32", "mixed_bfloat16"))
+    bits = [model.bits_per_dim(images, labels, noise) for model in (exact, mixed)]
+    np.testing.assert_allclose(*bits, atol=2e-3)
+    x = mixed.dequantize(images, noise)
+    back = mixed.decode_float([tf.identity(e) for e in mixed.encode(images, labels, noise)], labels)
+    # A network that sees an input 1e-7 beside the forward pass's may round it to the next bfloat16.
+    np.testing.assert_allclose(back, x, atol=5e-3)
+    assert np.sqrt(np.mean((back - x) ** 2)) < 2e-4
 
 
 def test_intermediate_values():

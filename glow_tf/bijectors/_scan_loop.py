@@ -8,12 +8,13 @@ import tensorflow as tf
 MEMORY = ("store", "recompute", "reverse")
 
 
-def forward_loop(kernel, memory: str, x, weights, constants):
+def forward_loop(kernel, memory: str, n_kept: int, x, weights, constants):
     """Runs all steps forward.
 
     Args:
         kernel: does one step.
         memory: "store", "recompute" or "reverse": what is kept for the gradient.
+        n_kept: of how many steps, the last ones, "reverse" keeps the residuals.
         x: float [N, event].
         weights: list of tensors [depth, ...], which have gradients.
         constants: list of tensors [depth, ...], which have none.
@@ -22,52 +23,61 @@ def forward_loop(kernel, memory: str, x, weights, constants):
         y, like `x`, and the log-det [N].
     """
     depth = weights[0].shape[0]
+    n_kept = min(n_kept, depth) if memory == "reverse" else depth
+    first_kept = depth - n_kept
 
     @tf.custom_gradient
     def run(x, *stacked):
-        def keep(k, arrays, x, residuals):
-            kept = {"store": residuals, "recompute": [x], "reverse": []}[memory]
-            return [array.write(k, value) for array, value in zip(arrays, kept, strict=True)]
-
         def body(k, x, log_det, saved):
             y, step_log_det, residuals = kernel.forward(_take(stacked, k), x)
-            saved = keep(k, saved, x, residuals)
+            # Before the first kept step, slot 0 is written to and overwritten: one loop is enough.
+            slot = tf.maximum(k - first_kept, 0)
+            kept = [x] if memory == "recompute" else residuals
+            saved = [array.write(slot, value) for array, value in zip(saved, kept, strict=False)]
             return k + 1, tf.ensure_shape(y, x.shape), log_det + step_log_det, saved
 
-        specs = {"store": kernel.residual_specs(x, stacked), "recompute": [x], "reverse": []}
-        saved = [_array(depth, like.dtype, like.shape) for like in specs[memory]]
+        specs = [x] if memory == "recompute" else kernel.residual_specs(x, stacked)
+        saved = [_array(n_kept, like.dtype, like.shape) for like in specs] if n_kept else []
         _, y, log_det, saved = _while(depth, body, [0, x, _zeros(x), saved])
 
         def gradient(dy, dlog_det):
-            def backward_body(i, y, dy, gradients):
-                k = depth - 1 - i
-                step_weights = _take(stacked, k)
-                kept = [array.read(k) for array in saved]
-                if memory == "store":
-                    residuals = kept
-                elif memory == "recompute":
-                    residuals = kernel.forward(step_weights, kept[0])[2]
-                else:
-                    y, _, residuals = kernel.inverse(step_weights, y)
-                dx, dweights = kernel.backward(step_weights, residuals, dy, dlog_det)
+            def step_back(k, residuals, dy, gradients):
+                dx, dweights = kernel.backward(_take(stacked, k), residuals, dy, dlog_det)
                 gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
-                return i + 1, tf.ensure_shape(y, x.shape), tf.ensure_shape(dx, x.shape), gradients
+                return tf.ensure_shape(residuals[0], x.shape), tf.ensure_shape(dx, x.shape), gradients
 
-            arrays = [_array(depth, w.dtype, w.shape[1:]) for w in weights]
-            _, _, dx, arrays = _while(depth, backward_body, [0, y, dy, arrays])
-            return dx, *[array.stack() for array in arrays], *[None] * len(constants)
+            def from_kept(i, _, dy, gradients):
+                k = depth - 1 - i
+                residuals = [array.read(k - first_kept) for array in saved]
+                if memory == "recompute":
+                    residuals = kernel.forward(_take(stacked, k), residuals[0])[2]
+                return i + 1, *step_back(k, residuals, dy, gradients)
+
+            def from_output(i, y, dy, gradients):
+                k = first_kept - 1 - i
+                residuals = kernel.inverse(_take(stacked, k), y)[2]
+                return i + 1, *step_back(k, residuals, dy, gradients)
+
+            gradients = [_array(depth, w.dtype, w.shape[1:]) for w in weights]
+            state = y, dy, gradients
+            for n_steps, body in ((n_kept, from_kept), (first_kept, from_output)):
+                if n_steps:
+                    _, *state = _while(n_steps, body, [0, *state])
+            _, dx, gradients = state
+            return dx, *[array.stack() for array in gradients], *[None] * len(constants)
 
         return (y, log_det), gradient
 
     return run(x, *weights, *constants)
 
 
-def inverse_loop(kernel, memory: str, y, weights, constants):
+def inverse_loop(kernel, memory: str, n_kept: int, y, weights, constants):
     """Runs all steps backward, from `y` to x; arguments and results as for `forward_loop`.
 
     The log-det returned is the forward direction's. Here `constants` have gradients too, where they are
-    floating.
+    floating, and "reverse" keeps nothing.
     """
+    del n_kept
     depth = weights[0].shape[0]
     rebuild = memory == "reverse"
 

@@ -74,28 +74,26 @@ class FusedGlowStep:
     def forward(self, weights, x):
         """See `AutodiffKernel.forward`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
-        x1, x2 = tf.split(_matmul(x, w["m"], w["c"]), [x.shape[-1] // 2, -1], -1)
+        x1, x2 = _halves(_matmul(x, w["m"], w["c"]))
         h, hidden = self._network(w, x1)
         if self._additive:
             return tf.concat([x1, x2 + h], -1), tf.zeros(tf.shape(x)[:1], x.dtype), [x, *hidden]
         shift, u = _deinterleave(h)
-        u += 2.0
-        scale = tf.sigmoid(u)
+        scale = tf.sigmoid(u + 2.0)
         y2 = (x2 + shift) * scale
-        return tf.concat([x1, y2], -1), _sum(tf.math.log_sigmoid(u)), [x, *hidden, y2, scale]
+        return tf.concat([x1, y2], -1), _sum(tf.math.log(scale)), [x, *hidden, y2, scale]
 
     def inverse(self, weights, y):
         """See `AutodiffKernel.inverse`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
-        x1, y2 = tf.split(y, [y.shape[-1] // 2, -1], -1)
+        x1, y2 = _halves(y)
         h, hidden = self._network(w, x1)
         if self._additive:
             x2, log_det, rest = y2 - h, tf.zeros(tf.shape(y)[:1], y.dtype), []
         else:
             shift, u = _deinterleave(h)
-            u += 2.0
-            scale = tf.sigmoid(u)
-            x2, log_det, rest = y2 / scale - shift, _sum(tf.math.log_sigmoid(u)), [y2, scale]
+            scale = tf.sigmoid(u + 2.0)
+            x2, log_det, rest = y2 / scale - shift, _sum(tf.math.log(scale)), [y2, scale]
         x = _matmul(tf.concat([x1, x2], -1) - w["c"], weights[-1])
         return x, log_det, [x, *hidden, *rest]
 
@@ -103,7 +101,7 @@ class FusedGlowStep:
         """See `AutodiffKernel.backward`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
         x, *network = residuals[:5]
-        dy1, dy2 = tf.split(dy, [dy.shape[-1] // 2, -1], -1)
+        dy1, dy2 = _halves(dy)
         if self._additive:
             dx2 = dh = dy2
         else:
@@ -171,6 +169,12 @@ def _like(x, rows):
     """Returns rows [B * H * W, C] as images, with x's other dimensions."""
     y = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], rows.shape[-1:]], 0))
     return tf.ensure_shape(y, [*x.shape[:-1], rows.shape[-1]])
+
+
+def _halves(x):
+    """Returns the first half of the channels and the rest."""
+    half = x.shape[-1] // 2
+    return x[..., :half], x[..., half:]
 
 
 def _deinterleave(h):

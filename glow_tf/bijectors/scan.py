@@ -16,7 +16,7 @@ class AutodiffKernel:
     """What Scan needs of a step, derived from an ordinary bijector by automatic differentiation.
 
     A kernel works on batches [N, event] and on the weights of one step, a list of tensors.
-    Residuals are what `backward` needs of a step, a list of tensors; here, its input.
+    Residuals are what `backward` needs of a step, a list of tensors, the step's input first; here, only that.
     """
 
     def __init__(self, make_step, parameters):
@@ -95,7 +95,9 @@ class Scan(OnePassBijector):
     What training keeps of the forward pass for the gradient is `memory`:
         "store": what the gradient of each step needs (most memory, least computation);
         "recompute": each step's input, as the original's gradient checkpointing;
-        "reverse": the last step's output alone; each step's input is rebuilt by its inverse.
+        "reverse": the last step's output; each step's input is rebuilt by its inverse. What the gradients of
+            the last `n_kept` steps need is kept too: it saves their rebuilding, and as many steps, whatever
+            the depth, are a constant amount of memory.
     The gradients are the same. They are of first order: they can't be differentiated again.
 
     `scan.step(k)` is the ordinary bijector of step k.
@@ -111,6 +113,7 @@ class Scan(OnePassBijector):
         parameters,
         *,
         memory="reverse",
+        n_kept=0,
         kernel=None,
         validate_args=False,
         name="scan",
@@ -121,6 +124,7 @@ class Scan(OnePassBijector):
             make_step: callable, dict of one step's weights -> bijector that keeps the event shape.
             parameters: dict of tensors or tf.Variables [depth, ...], the same depth for all.
             memory: "store", "recompute" or "reverse", see above.
+            n_kept: int, of how many steps "reverse" keeps what the gradient needs, see above.
             kernel: a faster equivalent of the steps, with `AutodiffKernel`'s methods.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
@@ -130,12 +134,15 @@ class Scan(OnePassBijector):
         """
         if memory not in MEMORY:
             raise ValueError(f"memory must be one of {MEMORY}, got {memory!r}.")
+        if int(n_kept) != n_kept or n_kept < 0:
+            raise ValueError(f"n_kept must be an integer, at least 0, got {n_kept!r}.")
         depths = {key: value.shape[0] for key, value in parameters.items()}
         if len(set(depths.values())) != 1:
             raise ValueError(f"The parameters must be stacked to one depth, got {depths}.")
         self._make_step = make_step
         self._stacked = dict(parameters)
         self._memory = memory
+        self._n_kept = int(n_kept)
         self._depth = next(iter(depths.values()))
         self._kernel = kernel or AutodiffKernel(make_step, parameters)
         template = self.step(0)
@@ -230,6 +237,6 @@ class Scan(OnePassBijector):
         weights, constants, log_det = self._kernel.prepare(stacked, event_shape)
         batch = tf.reshape(x, tf.concat([[-1], event_shape], 0))
         batch = tf.ensure_shape(batch, [None, *x.shape[x.shape.rank - n :]])
-        y, batch_log_det = loop(self._kernel, self._memory, batch, weights, constants)
+        y, batch_log_det = loop(self._kernel, self._memory, self._n_kept, batch, weights, constants)
         y = tf.ensure_shape(tf.reshape(y, shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

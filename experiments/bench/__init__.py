@@ -1,0 +1,39 @@
+"""What `experiments.benchmark` measures: this Glow, its peers, and the convolutions alone.
+
+Each module's `build(spec)` returns a `Built`. A spec is a dict: task ("train", "log_prob", "sample",
+"encode" or "decode"), depth, width, batch; for `glow`, memory and dtype too. All have three levels and
+32x32x3 images.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+LEVELS, SIZE, CHANNELS = 3, 32, 3
+
+
+@dataclasses.dataclass
+class Built:
+    """Something to measure."""
+
+    step: Callable[[], object]  # Makes one step, and returns when it is done.
+    n_parameters: int
+    version: str
+
+
+def images(batch: int) -> np.ndarray:
+    """Returns random images, uint8 [batch, 32, 32, 3], the same each time."""
+    return np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, CHANNELS), np.uint8)
+
+
+def dequantized(batch: int) -> np.ndarray:
+    """Returns the same images as floats, dequantised, in [-0.5, 0.5)."""
+    x = images(batch)
+    noise = np.random.default_rng(1).random(x.shape, np.float32)
+    return ((x + noise) / 256 - 0.5).astype(np.float32)
+
+
+def level_shapes() -> list[tuple[int, int]]:
+    """Returns (height, channels) of each level, after its squeeze."""
+    return [(SIZE >> (level + 1), CHANNELS << (level + 2)) for level in range(LEVELS)]
