@@ -27,6 +27,8 @@ def checked(inputs: dict, specs: dict, n_y: int) -> dict:
     with tf.control_dependencies(checks):
         rows = {name: tf.identity(shape)[0] for name, shape in shapes.items()}
     first = next(iter(rows))
+    # TensorFlow's convolutions on a CPU return a wrong shape for an empty batch.
+    checks.append(require(rows[first] > 0, f"{first} must have at least one row."))
     checks += [
         require(
             tf.equal(rows[name], rows[first]),

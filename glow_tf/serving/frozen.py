@@ -27,7 +27,7 @@ class FrozenGlow(tf.Module):
         """Computes the weights from the model's current ones."""
         super().__init__(name=name)
         self.config = model.config
-        self.dtype = tf.as_dtype("float64" if model.config.dtype == "float64" else "float32")
+        self.dtype = _dtype(model.config)
         self._log_det = 0.0
         self._levels, self._splits = [], []
         for level, (height, width, _) in enumerate(model.config.eps_shapes):
@@ -87,11 +87,15 @@ class FrozenGlow(tf.Module):
             eps: list of float [B, *shape] for the shapes `config.eps_shapes`.
             prior: what `prior` returned.
         """
-        squeeze, last = Squeeze(), self.config.n_levels - 1
+
+        def scaled(e, moments):
+            mean, logs = tf.split(moments, 2, -1)
+            return mean + e * tf.exp(logs)
+
+        squeeze, x = Squeeze(), scaled(eps[-1], prior)
         for level in reversed(range(self.config.n_levels)):
-            mean, logs = tf.split(prior if level == last else self._split_moments(level, x), 2, -1)
-            z = mean + eps[level] * tf.exp(logs)
-            x = z if level == last else tf.concat([x, z], -1)
+            if level < self.config.n_levels - 1:
+                x = tf.concat([x, scaled(eps[level], self._split_moments(level, x))], -1)
             for step in reversed(self._steps(level, "inverse_m", "inverse_c")):
                 x = self._step_inverse(step, x)
             x = squeeze.inverse(x)
@@ -139,6 +143,10 @@ class FrozenGlow(tf.Module):
         return tf.nn.conv2d(z1, tf.convert_to_tensor(w["kernel"]), 1, "SAME") + w["map"]
 
 
+def _dtype(config):
+    return tf.float64 if config.dtype == "float64" else tf.float32
+
+
 def _constant(value, name):
     """A variable, not a constant of the graph: each signature's graph would hold a copy of that."""
     return tf.Variable(value, trainable=False, name=name)
@@ -173,7 +181,7 @@ def _top_prior(model):
     """Returns the top prior without a label [H, W, 2 C], and what each label adds [n_y, 2 C] or None."""
     height, width, channels = model.config.eps_shapes[-1]
     w = model.top
-    prior = tf.zeros([height, width, 2 * channels], "float64" if model.config.dtype == "float64" else "float32")
+    prior = tf.zeros([height, width, 2 * channels], _dtype(model.config))
     if "p_W" in w:
         prior = conv_zeros(prior[None], tf.convert_to_tensor(w["p_W"]), w["p_b"], w["p_logs"])[0]
     if "y_emb_W" not in w:

@@ -17,7 +17,9 @@ from glow_tf.serving.signatures import DEFAULT, Signatures
 METADATA = "glow.json"
 
 
-def export(model: Glow, directory, version: int | None = None, *, metadata: dict | None = None) -> pathlib.Path:
+def export(
+    model: Glow, directory, version: int | None = None, *, metadata: dict | None = None
+) -> pathlib.Path:
     """Writes `directory/<version>/`, a SavedModel that TensorFlow Serving loads as it is.
 
     It holds the model's current weights, and what depends on them alone, computed once (`FrozenGlow`); the

@@ -26,7 +26,9 @@ def seeded_latents(seed, temperature, n_dims: int, dtype=tf.float32) -> tf.Tenso
         dtype: of the result.
     """
     # The generator is named, so that it is the same on every device.
-    normal = lambda s: tf.random.stateless_normal([n_dims], tf.stack([s, _LATENTS]), dtype=dtype, alg="philox")
+    normal = lambda s: tf.random.stateless_normal(
+        [n_dims], tf.stack([s, _LATENTS]), dtype=dtype, alg="philox"
+    )
     eps = tf.map_fn(normal, seed, fn_output_signature=tf.TensorSpec([n_dims], dtype))
     return eps * tf.cast(temperature, dtype)[:, None]
 
@@ -43,9 +45,7 @@ def seeded_noise(seed, image_shape, n_bits: int, dtype=tf.float32) -> tf.Tensor:
 
     def uniform(s):
         seed = tf.stack([s, _NOISE])
-        return tf.random.stateless_uniform(
-            image_shape, seed, 0.0, 2.0**-n_bits, dtype=dtype, alg="philox"
-        )
+        return tf.random.stateless_uniform(image_shape, seed, 0.0, 2.0**-n_bits, dtype=dtype, alg="philox")
 
     return tf.map_fn(uniform, seed, fn_output_signature=tf.TensorSpec(image_shape, dtype))
 
@@ -272,4 +272,4 @@ class Signatures:
         fits = tf.reduce_all(tf.equal(actual[:2], shape[:2]))
         size = require(fits, f"An image must be {described}, got height and width:", actual[:2])
         with tf.control_dependencies([size]):
-            return tf.ensure_shape(tf.identity(image), shape)
+            return tf.reshape(image, shape)
