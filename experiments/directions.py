@@ -76,7 +76,8 @@ def compute(encode, batches, names) -> Directions:
     for name, count in zip(names, counts, strict=True):
         if count in (0, n):
             raise UsageError(
-                f"Attribute {name!r}: {count} of {n} images have it; a direction needs images with and without."
+                f"Attribute {name!r}: {count} of {n} images have it; a direction needs images with it and "
+                "images without."
             )
     vectors = with_it / counts[:, None] - (everything - with_it) / (n - counts)[:, None]
     return Directions(np.array(names), vectors.astype(np.float32), np.stack([counts, n - counts], 1))

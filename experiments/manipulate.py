@@ -28,7 +28,9 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
+    flags.adopt_module_key_flags(runs)
     chosen_images.define_flag(["0"])
+    flags.adopt_module_key_flags(chosen_images)
     flags.DEFINE_string("directions", "directions.npz", "Where directions are saved, or read.")
     flags.DEFINE_string("data", None, "Labelled images, npz, instead of the run's training set.")
     flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")
@@ -85,8 +87,8 @@ def main(argv):
         print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
     if known.vectors.shape[1:] != (run.glow.config.n_dims,):
         raise UsageError(
-            f"The directions in {FLAGS.directions} are of another model: {known.vectors.shape[1]} dimensions, "
-            f"this one has {run.glow.config.n_dims}. Give another --directions."
+            f"The directions in {FLAGS.directions} are of another model: they have {known.vectors.shape[1]} "
+            f"dimensions, this one has {run.glow.config.n_dims}. Give another --directions."
         )
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
     moved = signatures.manipulate(**rows)["images"].numpy()

@@ -26,9 +26,9 @@ class _Output(ctypes.Structure):
 def _library():
     path = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
     library = ctypes.CDLL(str(path))
-    pointers = """TF_NewStatus TF_NewGraph TF_NewSessionOptions TF_NewBuffer TF_LoadSessionFromSavedModel
-        TF_GraphOperationByName TF_AllocateTensor TF_TensorData TF_StringGetDataPointer""".split()
-    for name in pointers:
+    constructors = ("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions", "TF_LoadSessionFromSavedModel")
+    others = ("TF_GraphOperationByName", "TF_AllocateTensor", "TF_TensorData", "TF_StringGetDataPointer")
+    for name in constructors + others:
         getattr(library, name).restype = ctypes.c_void_p
     library.TF_NewBuffer.restype = ctypes.POINTER(_Buffer)
     library.TF_Message.restype = ctypes.c_char_p
