@@ -201,4 +201,8 @@ def run(main):
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
 
+    # --help shows the flags of the command's own file: let it show those of the project's other files.
+    for name in FLAGS:
+        if FLAGS.find_module_defining_flag(name).startswith("experiments."):
+            FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
     app.run(guarded)

@@ -1,4 +1,4 @@
-"""Trains Glow.
+r"""Trains Glow.
 
 The embedded default, handwritten digits, needs no download:
 
@@ -108,8 +108,10 @@ def main(argv):
     if FLAGS.dry_run:
         print(json.dumps(hps, indent=2))
         return
+    logdir = pathlib.Path(FLAGS.logdir)
     with strategy.scope():
-        train(hps, pathlib.Path(FLAGS.logdir), FLAGS.download)
+        train(hps, logdir, FLAGS.download)
+    print(f"Samples: {logdir}/epoch_*_sample_*.png. Curves: tensorboard --logdir {logdir}")
 
 
 if __name__ == "__main__":

@@ -229,17 +229,11 @@ def test_under_two_replicas(entry, two_replicas):
         bijector = make(entry, "float32")
     x = inputs(entry, "float32", 4)
     single = make(entry, "float32") if not bijector.trainable_variables else None
-    run = tf.function(lambda x: flat(bijector.forward(x)))
-
-    @tf.function
-    def both():
-        value = lambda context: x[2 * context.replica_id_in_sync_group :][:2]
-        return two_replicas.run(run, [two_replicas.experimental_distribute_values_from_function(value)])
-
     values = two_replicas.experimental_distribute_values_from_function(
         lambda context: x[2 * context.replica_id_in_sync_group :][:2]
     )
-    parts = two_replicas.experimental_local_results(tf.function(lambda v: two_replicas.run(run, [v]))(values))
+    run = tf.function(lambda x: two_replicas.run(lambda x: flat(bijector.forward(x)), [x]))
+    parts = two_replicas.experimental_local_results(run(values))
     expected = flat((single or bijector).forward(x))
     np.testing.assert_allclose(tf.concat(parts, 0), expected, atol=1e-5)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from experiments import augmentation, datasets
 from experiments.hyperparameters import UsageError, resolve
@@ -102,3 +103,24 @@ def test_warps_are_centred():
 def test_bad_data(given, words):
     with pytest.raises(UsageError, match=words):
         datasets.load(resolve(given), "test")
+
+
+def test_mnist_is_padded_and_tiled(tmp_path, rng):
+    images, labels = rng.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
+    examples = tf.data.Dataset.from_tensor_slices(dict(image=images, label=labels))
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "mnist",
+        version="3.0.1",
+        features=tfds.features.FeaturesDict(
+            dict(image=tfds.features.Image(shape=(28, 28, 1)), label=tfds.features.ClassLabel(num_classes=10))
+        ),
+        split_datasets=dict(test=examples),
+        data_dir=tmp_path,
+    )
+    data = datasets.load(resolve(dict(problem="mnist", data_dir=str(tmp_path), n_test=4)), "test")
+    inside = data.images[:, 2:-2, 2:-2]
+    assert data.images.shape == (4, 32, 32, 3)
+    assert data.images.sum(dtype=int) == inside.sum(dtype=int), "the padding is black"
+    order = np.argsort(data.labels, kind="stable")  # TFDS shuffles.
+    np.testing.assert_array_equal(data.labels[order], [1, 1, 3, 4])
+    np.testing.assert_array_equal(inside[order[-2:]], np.repeat(images[[0, 2]], 3, -1))
