@@ -22,7 +22,6 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
-    flags.adopt_module_key_flags(runs)
     flags.DEFINE_string("export_dir", None, "Folder of the served model; versions are its subfolders.")
     flags.DEFINE_integer("version", None, "Version; the next number unless given.", lower_bound=0)
 

@@ -20,9 +20,7 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
-    flags.adopt_module_key_flags(runs)
     chosen_images.define_flag(["0", "1"])
-    flags.adopt_module_key_flags(chosen_images)
     flags.DEFINE_integer("points", 8, "Images from one to the next, both included.", lower_bound=2)
     flags.DEFINE_string("out", "interpolation.png", "The .png or .gif to write.")
 

@@ -28,9 +28,7 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
-    flags.adopt_module_key_flags(runs)
     chosen_images.define_flag(["0"])
-    flags.adopt_module_key_flags(chosen_images)
     flags.DEFINE_string("directions", "directions.npz", "Where directions are saved, or read.")
     flags.DEFINE_string("data", None, "Labelled images, npz, instead of the run's training set.")
     flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")

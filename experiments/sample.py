@@ -24,7 +24,6 @@ COLUMNS = 10
 def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
-    flags.adopt_module_key_flags(runs)
     flags.DEFINE_list("temperature", ["0.7"], "Temperatures, each at least 0.")
     flags.DEFINE_list("labels", [], "Labels of the columns, for a model that is conditioned on them.")
     flags.DEFINE_integer("rows", 10, "Rows a temperature.", lower_bound=1)

@@ -15,6 +15,7 @@ CONFIGS = {
     "no_labels": dict(
         n_channels=3, n_bits_x=8, flow_coupling="additive", flow_permutation="shuffle", n_levels=1
     ),
+    "float64": dict(n_channels=3, n_bits_x=5, flow_permutation="reverse", n_levels=3, dtype="float64"),
 }
 
 
@@ -111,7 +112,8 @@ def _latents(model, images, noise):
 
 
 def _decode(model, flat, y):
-    return model.decode(model.unflatten_latents(flat), y).numpy()
+    dtype = "float64" if model.config.dtype == "float64" else "float32"
+    return model.decode(model.unflatten_latents(np.asarray(flat, dtype)), y).numpy()
 
 
 def _line(model, start, direction, distances):

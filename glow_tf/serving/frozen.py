@@ -8,7 +8,7 @@ from glow_tf.bijectors import Squeeze
 from glow_tf.bijectors.fused_glow_step import FusedGlowStep
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.glow import Glow
-from glow_tf.networks import border_map, conv_zeros
+from glow_tf.networks import conv3x3, conv_zeros
 
 
 class FrozenGlow(tf.Module):
@@ -154,27 +154,48 @@ def _constant(value, name):
 
 def _level_weights(config, variables, height, width):
     """Returns the weights of a level's steps, each [depth, ...], and their part of the log-det."""
-    compute_dtype = "bfloat16" if config.dtype == "mixed_bfloat16" else None
-    kernel = FusedGlowStep(config.flow_permutation, config.flow_coupling == "additive", compute_dtype)
-    parameters = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
-    weights, (inverse_m,), log_det = kernel.prepare(parameters, [height, width])
-    m, c, k1, e1, c1, k2, c2, k3, e3, c3 = weights
+    additive = config.flow_coupling == "additive"
+    p = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
+    weights, (inverse_m,), log_det = FusedGlowStep(config.flow_permutation, additive).prepare(
+        p, [height, width]
+    )
+    m, c, *_ = weights  # Actnorm and permutation; the network is folded further here than in training.
+    mixing = dict(m=m, c=c, inverse_m=inverse_m, inverse_c=-tf.einsum("kc,kcd->kd", c, inverse_m))
 
-    def maps(border_kernels, biases):
-        pairs = zip(tf.unstack(border_kernels), tf.unstack(biases), strict=True)
-        return tf.stack([border_map(kernel, height, width)[0] + bias for kernel, bias in pairs])
+    def layer(name, order=lambda t: t):
+        scale = tf.exp(LOGSCALE_FACTOR * p[f"{name}_logs"])
+        kernel = p[f"{name}_W"] * scale[:, None, None, None, :]
+        return order(kernel), order(p[f"{name}_b"] * scale)
 
-    frozen = dict(m=m, c=c, inverse_m=inverse_m, inverse_c=-tf.einsum("kc,kcd->kd", c, inverse_m))
-    frozen |= dict(k1=k1, map1=maps(e1, c1), k2=k2, c2=c2, k3=k3, map3=maps(e3, c3))
-    return frozen, log_det
+    network = dict(zip(("k1", "map1"), _kernels_and_maps(*layer("l_1"), height, width), strict=True))
+    k2, network["c2"] = layer("l_2")
+    network["k2"] = k2[:, 0, 0]
+    order = (lambda t: t) if additive else _shifts_first
+    network |= zip(("k3", "map3"), _kernels_and_maps(*layer("l_last", order), height, width), strict=True)
+    compute_dtype = tf.bfloat16 if config.dtype == "mixed_bfloat16" else m.dtype
+    return mixing | {key: tf.cast(value, compute_dtype) for key, value in network.items()}, log_det
+
+
+def _shifts_first(t):
+    """Reorders the last axis: the even channels, which are shifts or means, before the odd ones, scales."""
+    return tf.concat([t[..., 0::2], t[..., 1::2]], -1)
+
+
+def _kernels_and_maps(kernels, biases, height, width):
+    """Returns 3x3 kernels without the border channel, and what that and the bias add, [..., H, W, out]."""
+    maps = [
+        conv3x3(tf.zeros([1, height, width, kernel.shape[2] - 1], kernel.dtype), kernel)[0] + bias
+        for kernel, bias in zip(tf.unstack(kernels), tf.unstack(biases), strict=True)
+    ]
+    return kernels[..., :-1, :], tf.stack(maps)
 
 
 def _split_weights(split, height, width):
-    """Returns the convolution of a SplitPrior with its scale folded in, the means before the logs."""
+    """Returns the convolution of a SplitPrior with its scale folded in."""
     scale = tf.exp(LOGSCALE_FACTOR * split.logs)
-    order = lambda t: tf.concat([t[..., 0::2], t[..., 1::2]], -1)
-    kernel, bias = order(split.w * scale), order(split.b * scale)
-    return dict(kernel=kernel[:, :, :-1], map=border_map(kernel[:, :, -1:], height, width)[0] + bias)
+    kernel, bias = _shifts_first(split.w * scale), _shifts_first(split.b * scale)
+    kernels, maps = _kernels_and_maps(kernel[None], bias[None], height, width)
+    return dict(kernel=kernels[0], map=maps[0])
 
 
 def _top_prior(model):

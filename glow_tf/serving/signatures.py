@@ -14,40 +14,33 @@ PICTURE_CHANNELS = (1, 3, 4)  # Of a PNG.
 
 # Two streams of random numbers, so that an image's noise isn't that of a sample with its seed.
 _LATENTS, _NOISE = 0, 1
+_ALGORITHM = "philox"  # Named, so that it is the same on every device.
 
 
-def seeded_latents(seed, temperature, n_dims: int, dtype=tf.float32) -> tf.Tensor:
-    """Returns the flat latents of samples, float [B, n_dims]; row i depends on row i of the inputs alone.
+def seeded_latents(seed, temperature, n_dims: int) -> tf.Tensor:
+    """Returns the flat latents of samples, float32 [B, n_dims]; row i depends on row i of the inputs alone.
 
     Args:
         seed: int64 [B].
         temperature: float32 [B].
         n_dims: int, M.
-        dtype: of the result.
     """
-    # The generator is named, so that it is the same on every device.
-    normal = lambda s: tf.random.stateless_normal(
-        [n_dims], tf.stack([s, _LATENTS]), dtype=dtype, alg="philox"
-    )
-    eps = tf.map_fn(normal, seed, fn_output_signature=tf.TensorSpec([n_dims], dtype))
-    return eps * tf.cast(temperature, dtype)[:, None]
+    normal = lambda s: tf.random.stateless_normal([n_dims], tf.stack([s, _LATENTS]), alg=_ALGORITHM)
+    eps = tf.map_fn(normal, seed, fn_output_signature=tf.TensorSpec([n_dims], tf.float32))
+    return eps * temperature[:, None]
 
 
-def seeded_noise(seed, image_shape, n_bits: int, dtype=tf.float32) -> tf.Tensor:
-    """Returns dequantisation noise u, float [B, *image_shape]; row i depends on seed i alone.
+def seeded_noise(seed, image_shape, n_bits: int) -> tf.Tensor:
+    """Returns dequantisation noise u, float32 [B, *image_shape]; row i depends on seed i alone.
 
     Args:
         seed: int64 [B].
         image_shape: ints, (height, width, n_channels).
         n_bits: int, 1 to 8.
-        dtype: of the result.
     """
-
-    def uniform(s):
-        seed = tf.stack([s, _NOISE])
-        return tf.random.stateless_uniform(image_shape, seed, 0.0, 2.0**-n_bits, dtype=dtype, alg="philox")
-
-    return tf.map_fn(uniform, seed, fn_output_signature=tf.TensorSpec(image_shape, dtype))
+    uniform = lambda s: tf.random.stateless_uniform(image_shape, tf.stack([s, _NOISE]), alg=_ALGORITHM)
+    noise = tf.map_fn(uniform, seed, fn_output_signature=tf.TensorSpec(image_shape, tf.float32))
+    return noise * 2.0**-n_bits
 
 
 class Signatures:
@@ -190,7 +183,7 @@ class Signatures:
         Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
         Outputs: images.
         """
-        latents = seeded_latents(seed, temperature, self._config.n_dims, self._dtype)
+        latents = seeded_latents(seed, temperature, self._config.n_dims)
         return {"images": self._images(latents, labels)}
 
     def sample_encoded(self, seed, temperature, labels=None):
@@ -227,7 +220,7 @@ class Signatures:
         x = quantization.preprocess(images, n_bits, self._dtype)
         if seed is None:
             return x + 0.5 * 2.0**-n_bits
-        return x + seeded_noise(seed, self._config.image_shape, n_bits, self._dtype)
+        return x + tf.cast(seeded_noise(seed, self._config.image_shape, n_bits), self._dtype)
 
     def _prior(self, rows, labels=None):
         prior = self._frozen.prior(labels)
