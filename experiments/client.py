@@ -60,6 +60,14 @@ def _images(at_least: int) -> list[pathlib.Path]:
     return paths
 
 
+def _arrays(at_least: int) -> np.ndarray:
+    images = [pictures.read(path) for path in _images(at_least)]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise UsageError(f"--images must be of one size and as many channels, got {shapes}.")
+    return np.stack(images)
+
+
 def _bits_per_dim(server):
     paths = _images(1)
     files = np.array([path.read_bytes() for path in paths], object)
@@ -78,14 +86,14 @@ def _sample(server):
 
 
 def _interpolate(server):
-    images = np.stack([pictures.read(path) for path in _images(2)])
+    images = _arrays(2)
     points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
     answer = server.predict("interpolate", dict(first=images[:-1], second=images[1:], points=points))
     _write(answer["images"].reshape(-1, *images.shape[1:]), FLAGS.points)
 
 
 def _manipulate(server):
-    images = np.stack([pictures.read(path) for path in _images(1)])
+    images = _arrays(1)
     if not FLAGS.directions:
         raise UsageError("--operation manipulate needs --directions, which experiments.manipulate saves.")
     chosen = directions.load(FLAGS.directions).chosen(FLAGS.attributes)

@@ -35,7 +35,7 @@ def main(argv):
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     between = signatures.interpolate(images[:-1], images[1:], points)["images"].numpy()
     pictures.save(between.reshape(-1, *images.shape[1:]), FLAGS.points, FLAGS.out)
-    print(f"Wrote {len(images) - 1} rows of {FLAGS.points} images to {FLAGS.out}.")
+    print(f"Wrote {len(images) - 1} x {FLAGS.points} images to {FLAGS.out}.")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def main(argv):
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
     moved = signatures.manipulate(**rows)["images"].numpy()
     pictures.save(moved.reshape(-1, *images.shape[1:]), len(alphas), FLAGS.out)
-    print(f"Wrote {len(moved)} rows of {len(alphas)} images to {FLAGS.out}.")
+    print(f"Wrote {len(moved)} x {len(alphas)} images to {FLAGS.out}.")
 
 
 if __name__ == "__main__":

@@ -81,8 +81,8 @@ class RestServer(Server):
                 outputs = json.load(answer)["outputs"]
         except urllib.error.HTTPError as error:
             raise ServerError(f"{url}: {error.code}: {error.read().decode()}") from error
-        except (urllib.error.URLError, TimeoutError) as error:
-            raise ServerError(f"{url}: {error}") from error
+        except (OSError, ValueError, KeyError) as error:  # No answer, no JSON, no outputs.
+            raise ServerError(f"{url}: {error!r}") from error
         # A single output comes without its name.
         only = {"sample_encoded": "image_bytes"}.get(signature, "images")
         outputs = outputs if isinstance(outputs, dict) else {only: outputs}

@@ -28,7 +28,7 @@ def test_interpolate(digits_run, tmp_path):
     printed = commands.run(
         "interpolate", "--logdir", digits_run, "--images", "0,5,9", "--points", 5, "--out", out
     )
-    assert "2 rows of 5 images" in printed
+    assert "2 x 5 images" in printed
     shown = cells(out)
     assert shown.shape == (2, 5, 8, 8)
     images = datasets.load(hyperparameters.load(digits_run), "test").images[..., 0] // 16 * 16

@@ -88,6 +88,17 @@ def test_rows_of_samples_are_their_seeds(with_labels):
     assert (a != b).any()
 
 
+def test_a_jpeg_is_taken_too(with_labels):
+    (image,) = serving_cases.smooth_images(with_labels.config, 1, np.random.default_rng(0))
+    jpeg = tf.io.encode_jpeg(image, quality=95)
+    request = dict(image_bytes=np.array([jpeg.numpy()], object), labels=np.int32([0]))
+    answer = with_labels.cpp.run("bits_per_dim_encoded", request)
+    request = dict(images=tf.io.decode_image(jpeg)[None].numpy(), labels=np.int32([0]))
+    np.testing.assert_array_equal(
+        answer["bits_per_dim"], with_labels.cpp.run("bits_per_dim", request)["bits_per_dim"]
+    )
+
+
 def test_encode_then_decode_is_the_image(served):
     request = serving_cases.make_requests(served.config)["encode"]
     labels = {key: value for key, value in request.items() if key == "labels"}
@@ -201,7 +212,6 @@ def test_a_version_that_another_process_took_is_passed_over(monkeypatch, tmp_pat
     numbers = iter([1, 2])
     monkeypatch.setattr(glow_tf.serving.saved_model, "_write", write)
     monkeypatch.setattr(glow_tf.serving.saved_model, "_next_version", lambda _: next(numbers))
-    monkeypatch.setattr(glow_tf.serving.saved_model, "_require_new", lambda _: None)
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_text("theirs")
     assert glow_tf.serving.export(None, tmp_path).name == "2"

@@ -79,14 +79,14 @@ def _rename(new, directory, version):
     """Renames to the version, or to the next number; a rename never replaces a folder that has files."""
     while True:
         path = directory / str(_next_version(directory) if version is None else version)
-        _require_new(path)
+        if version is not None:
+            _require_new(path)
         try:
             os.rename(new, path)
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            # Another process was faster: the next number then.
+            if version is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            if version is not None:
-                _require_new(path)
         else:
             return path
 
