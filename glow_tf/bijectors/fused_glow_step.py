@@ -3,9 +3,8 @@
 The same function as `GlowStep`, to which the tests hold it in float64, in fewer operations:
 
 - actnorm and the permutation are one matrix and one bias, m = diag(exp(3 logs)) W, c = b exp(3 logs) W;
-- the scales of the network's actnorms and of its last convolution are folded into the kernels;
-- the border channel is one [1, H, W, out] map a convolution, added with the bias;
-- the network's last kernel has its channels reordered, so that shift and scale are contiguous;
+- the scales of the network's actnorms are folded into the kernels;
+- border channel and bias are one [1, H, W, out] map a convolution;
 - log-dets and inverses that depend on the weights alone are one batched operation for all steps.
 """
 
@@ -13,10 +12,10 @@ import tensorflow as tf
 
 from glow_tf.bijectors.invertible_1x1_conv import inverse_matrix, log_abs_det
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
-from glow_tf.networks import border_indicator, border_map
+from glow_tf.networks import border_patches
 
-# The order of the weights of one step; the last is the inverse matrix, a constant.
-_WEIGHTS = ("m", "c", "k1", "e1", "c1", "k2", "c2", "k3", "e3", "c3")
+# The order of the weights of one step. In `Scan`, the inverse of m follows them, a constant.
+_WEIGHTS = ("m", "c", "k1", "b1", "k2", "c2", "k3", "b3", "l3")
 
 
 class FusedGlowStep:
@@ -46,19 +45,13 @@ class FusedGlowStep:
         m = scale[:, :, None] * w
         c = tf.einsum("kc,kcd->kd", p["actnorm_b"] * scale, w)
 
-        scale1, scale2, scale3 = (
-            tf.exp(LOGSCALE_FACTOR * p[f"{layer}_logs"]) for layer in ("l_1", "l_2", "l_last")
-        )
-        k1 = p["l_1_W"] * scale1[:, None, None, None, :]
-        k2 = p["l_2_W"][:, 0, 0] * scale2[:, None, :]
-        k3 = p["l_last_W"] * scale3[:, None, None, None, :]
-        c1, c2, c3 = p["l_1_b"] * scale1, p["l_2_b"] * scale2, p["l_last_b"] * scale3
-        if not self._additive:
-            k3, c3 = (tf.concat([t[..., 0::2], t[..., 1::2]], -1) for t in (k3, c3))
-        network = [k1[:, :, :, :-1], k1[:, :, :, -1:], c1, k2, c2, k3[:, :, :, :-1], k3[:, :, :, -1:], c3]
+        scale1, scale2 = (tf.exp(LOGSCALE_FACTOR * p[f"{layer}_logs"]) for layer in ("l_1", "l_2"))
+        k1, b1 = _split_border(p["l_1_W"] * scale1[:, None, None, None, :], p["l_1_b"] * scale1)
+        k2, c2 = tf.squeeze(p["l_2_W"], [1, 2]) * scale2[:, None, :], p["l_2_b"] * scale2
+        k3, b3 = _split_border(p["l_last_W"], p["l_last_b"])
         dtype = tf.as_dtype(self._compute_dtype or scale.dtype)
-        network = [tf.cast(t, dtype) for t in network]
-        return [m, c, *network], [inverse_matrix(m)], positions * log_det
+        network = [tf.cast(t, dtype) for t in (k1, b1, k2, c2, k3, b3)]
+        return [m, c, *network, LOGSCALE_FACTOR * p["l_last_logs"]], [inverse_matrix(m)], positions * log_det
 
     def _permutation_matrix(self, p):
         if self._permutation == "invconv":
@@ -72,19 +65,20 @@ class FusedGlowStep:
     def residual_specs(self, x, stacked):
         """See `AutodiffKernel.residual_specs`."""
         w = dict(zip(_WEIGHTS, stacked[:-1], strict=True))
-        dtype, width, half = w["k1"].dtype, w["k1"].shape[-1], x.shape[-1] // 2
+        dtype, width, out = w["k1"].dtype, w["k1"].shape[-1], w["l3"].shape[-1]
         like = lambda channels, dtype: tf.TensorSpec([*x.shape[:-1], channels], dtype)
-        hidden = [like(half, dtype), like(width, dtype), like(width, dtype)]
-        return [x, *hidden] + ([] if self._additive else [like(half, x.dtype)] * 2)
+        half = x.shape[-1] // 2
+        residuals = [x, like(half, dtype), like(width, dtype), like(width, dtype), like(out, x.dtype)]
+        return residuals + ([] if self._additive else [like(out // 2, x.dtype)] * 2)
 
     def forward(self, weights, x):
         """See `AutodiffKernel.forward`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
-        x1, x2 = tf.split(_matmul(x, w["m"]) + w["c"], 2, -1)
+        x1, x2 = tf.split(_matmul(x, w["m"], w["c"]), [x.shape[-1] // 2, -1], -1)
         h, hidden = self._network(w, x1)
         if self._additive:
             return tf.concat([x1, x2 + h], -1), tf.zeros(tf.shape(x)[:1], x.dtype), [x, *hidden]
-        shift, u = tf.split(h, 2, -1)
+        shift, u = _deinterleave(h)
         u += 2.0
         scale = tf.sigmoid(u)
         y2 = (x2 + shift) * scale
@@ -93,12 +87,12 @@ class FusedGlowStep:
     def inverse(self, weights, y):
         """See `AutodiffKernel.inverse`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
-        x1, y2 = tf.split(y, 2, -1)
+        x1, y2 = tf.split(y, [y.shape[-1] // 2, -1], -1)
         h, hidden = self._network(w, x1)
         if self._additive:
             x2, log_det, rest = y2 - h, tf.zeros(tf.shape(y)[:1], y.dtype), []
         else:
-            shift, u = tf.split(h, 2, -1)
+            shift, u = _deinterleave(h)
             u += 2.0
             scale = tf.sigmoid(u)
             x2, log_det, rest = y2 / scale - shift, _sum(tf.math.log_sigmoid(u)), [y2, scale]
@@ -108,16 +102,16 @@ class FusedGlowStep:
     def backward(self, weights, residuals, dy, dlog_det):
         """See `AutodiffKernel.backward`."""
         w = dict(zip(_WEIGHTS, weights[:-1], strict=True))
-        x, x1, a1, a2, *rest = residuals
-        dy1, dy2 = tf.split(dy, 2, -1)
+        x, *network = residuals[:5]
+        dy1, dy2 = tf.split(dy, [dy.shape[-1] // 2, -1], -1)
         if self._additive:
             dx2 = dh = dy2
         else:
-            y2, scale = rest
+            y2, scale = residuals[5:]
             dx2 = dy2 * scale
             du = (dy2 * y2 + dlog_det[:, None, None, None]) * (1.0 - scale)
-            dh = tf.concat([dx2, du], -1)
-        dx1, dnetwork = self._network_backward(w, x1, a1, a2, tf.cast(dh, a2.dtype))
+            dh = _interleave(dx2, du)
+        dx1, dnetwork = self._network_backward(w, *network, dh)
         da = tf.concat([dy1 + tf.cast(dx1, dy1.dtype), dx2], -1)
         dm = tf.matmul(_rows(x), _rows(da), transpose_a=True)
         dc = tf.reduce_sum(da, [0, 1, 2])
@@ -127,63 +121,84 @@ class FusedGlowStep:
         """Returns the network's output and what its gradient needs: its input and both hidden layers."""
         dtype = x1.dtype
         x1 = tf.cast(x1, w["k1"].dtype)
-        shape = tf.shape(x1)
-        add_map = lambda h, e, c: h + (border_map(e, shape[1], shape[2]) + c)
-        a1 = tf.nn.relu(add_map(tf.nn.conv2d(x1, w["k1"], 1, "SAME"), w["e1"], w["c1"]))
-        a2 = tf.nn.relu(tf.nn.bias_add(_matmul(a1, w["k2"]), w["c2"]))
-        h = add_map(tf.nn.conv2d(a2, w["k3"], 1, "SAME"), w["e3"], w["c3"])
-        return tf.cast(h, dtype), [x1, a1, a2]
+        patches = border_patches(x1)
+        a1 = tf.nn.relu(_conv(x1, w["k1"], patches, w["b1"]))
+        a2 = _matmul(a1, w["k2"], w["c2"], tf.nn.relu)
+        h = tf.cast(_conv(a2, w["k3"], patches, w["b3"]), dtype) * tf.exp(w["l3"])
+        return h, [x1, a1, a2, h]
 
-    def _network_backward(self, w, x1, a1, a2, dh):
+    def _network_backward(self, w, x1, a1, a2, h, dh):
         """Returns the gradients for the network's input and for its weights, in `_WEIGHTS`'s order."""
-        dk3, de3, dc3 = _conv_weights_backward(a2, w["k3"], dh)
-        d2 = tf.raw_ops.ReluGrad(gradients=_conv_input_backward(a2, w["k3"], dh), features=a2)
+        patches = border_patches(x1)
+        dl3 = tf.reduce_sum(dh * h, [0, 1, 2])
+        dh = tf.cast(dh * tf.exp(w["l3"]), a2.dtype)
+        d2, dk3, db3 = _conv_backward(a2, w["k3"], patches, dh)
+        d2 = tf.raw_ops.ReluGrad(gradients=d2, features=a2)
         dk2 = tf.matmul(_rows(a1), _rows(d2), transpose_a=True)
         dc2 = tf.reduce_sum(d2, [0, 1, 2])
         d1 = tf.raw_ops.ReluGrad(gradients=_matmul(d2, w["k2"], transpose_b=True), features=a1)
-        dk1, de1, dc1 = _conv_weights_backward(x1, w["k1"], d1)
-        return _conv_input_backward(x1, w["k1"], d1), [dk1, de1, dc1, dk2, dc2, dk3, de3, dc3]
+        dx1, dk1, db1 = _conv_backward(x1, w["k1"], patches, d1)
+        return dx1, [dk1, db1, dk2, dc2, dk3, db3, dl3]
+
+
+def _split_border(kernel, bias):
+    """Splits stacked kernels [depth, 3, 3, in + 1, out] by what multiplies images, and what doesn't.
+
+    Returns:
+        [depth, 3, 3, in, out]; and [depth, 10, out], the border channel's part and the bias [depth, out].
+    """
+    depth, _, _, channels, out = kernel.shape
+    inside, border = tf.split(kernel, [channels - 1, 1], 3)
+    return inside, tf.concat([tf.reshape(border, [depth, 9, out]), bias[:, None, :]], 1)
+
+
+def _matmul(x, m, b=None, activation=None, transpose_b=False):
+    """Mixes the channels: every position is a row of one matrix product; then a bias and an activation."""
+    y = tf.matmul(_rows(x), m, transpose_b=transpose_b)
+    if b is not None:  # Before the reshape, so that TensorFlow makes one operation of the three.
+        y = tf.nn.bias_add(y, b)
+    if activation is not None:
+        y = activation(y)
+    return _like(x, y)
 
 
 def _rows(x):
+    """Returns images [B, H, W, C] as [B * H * W, C]."""
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
-def _matmul(x, m, transpose_b=False):
-    """Mixes the channels: every position is a row of one matrix product."""
-    y = tf.matmul(_rows(x), m, transpose_b=transpose_b)
-    channels = m.shape[0 if transpose_b else 1]
-    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [channels]], 0))
-    return tf.ensure_shape(y, [*x.shape[:-1], channels])
+def _like(x, rows):
+    """Returns rows [B * H * W, C] as images, with x's other dimensions."""
+    y = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], rows.shape[-1:]], 0))
+    return tf.ensure_shape(y, [*x.shape[:-1], rows.shape[-1]])
+
+
+def _deinterleave(h):
+    """Returns the even and the odd channels; strided slices would be slower than this transposition."""
+    pairs = tf.reshape(h, [-1, h.shape[-1] // 2, 2])
+    return [_like(h, part) for part in tf.unstack(tf.transpose(pairs, [2, 0, 1]))]
+
+
+def _interleave(even, odd):
+    """The inverse of `_deinterleave`."""
+    pairs = tf.transpose(tf.stack([_rows(even), _rows(odd)]), [1, 2, 0])
+    return _like(even, tf.reshape(pairs, [-1, 2 * even.shape[-1]]))
 
 
 def _sum(t):
     return tf.reduce_sum(t, [1, 2, 3])
 
 
-def _conv_weights_backward(x, kernel, dy):
-    """Returns the gradients of a 3x3 convolution for its kernel, its border kernel and its bias."""
-    conv = dict(strides=[1, 1, 1, 1], use_cudnn_on_gpu=True)
-    dkernel = tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=tf.shape(kernel), out_backprop=dy, padding="SAME", **conv
-    )
-    dmap = tf.reduce_sum(dy, 0, keepdims=True)
-    shape = tf.shape(dy)
-    dborder = tf.raw_ops.Conv2DBackpropFilter(
-        input=border_indicator(shape[1], shape[2], dy.dtype),
-        filter_sizes=[3, 3, 1, kernel.shape[-1]],
-        out_backprop=dmap,
-        padding="VALID",
-        **conv,
-    )
-    return dkernel, dborder, tf.reduce_sum(dmap, [0, 1, 2])
+def _conv(x, kernel, patches, b):
+    """3x3 convolution of x, plus the map of the border channel and of the bias; see `_split_border`."""
+    border = tf.reshape(patches @ b, tf.concat([[1], tf.shape(x)[1:3], b.shape[-1:]], 0))
+    return tf.nn.conv2d(x, kernel, 1, "SAME") + border
 
 
-def _conv_input_backward(x, kernel, dy):
-    return tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.shape(x),
-        filter=kernel,
-        out_backprop=dy,
-        strides=[1, 1, 1, 1],
-        padding="SAME",
-    )
+def _conv_backward(x, kernel, patches, dy):
+    """Returns the gradients of `_conv` for x, the kernel and b."""
+    conv = dict(strides=[1] * 4, padding="SAME")
+    dx = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **conv)
+    dkernel = tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=tf.shape(kernel), out_backprop=dy, **conv)
+    db = tf.matmul(patches, _rows(tf.reduce_sum(dy, 0, keepdims=True)), transpose_a=True)
+    return dx, dkernel, db
