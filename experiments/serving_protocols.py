@@ -113,7 +113,7 @@ def connect(address: str, model: str, timeout: float) -> Server:
         import tensorflow_serving.apis.predict_pb2  # noqa: F401
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--server {address} is gRPC, which needs the package tensorflow-serving-api: "
-            "`pip install glow-tf[serving]`. The REST API, http://host:port, needs none."
+            f"--server {address} is gRPC, which needs `pip install tensorflow-serving-api`. The REST API, "
+            "http://host:port, doesn't."
         ) from error
     return GrpcServer(address, model, timeout)

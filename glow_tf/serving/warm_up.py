@@ -33,8 +33,8 @@ def write(signatures: Signatures, directory: pathlib.Path, model_name: str) -> N
     """
     if importlib.util.find_spec(PACKAGE) is None:
         warnings.warn(
-            f"No warm-up requests ({FILE}) were written: they need the package tensorflow-serving-api, "
-            "`pip install glow-tf[serving]`. The model is served without them too.",
+            f"No warm-up requests ({FILE}) were written: they need `pip install tensorflow-serving-api`. "
+            "The model is served without them too.",
             stacklevel=3,
         )
         return
