@@ -117,3 +117,24 @@ def load(n_replicas: int = 1) -> Run:
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from error
     return run
+
+
+def define_inference_flags():
+    """Defines the flags of `load_for_inference`."""
+    define_flags()
+    flags.DEFINE_bool("polyak", False, "Use the Polyak average of the weights instead of the raw ones.")
+
+
+def load_for_inference() -> Run:
+    """Returns the run that the flags name, with the raw weights or, with --polyak, their average.
+
+    Raises:
+        UsageError: as `load`; and for --polyak with a checkpoint of OpenAI's.
+    """
+    if flags.FLAGS.polyak and flags.FLAGS.openai_checkpoint:
+        raise UsageError("--polyak is for runs, not for --openai_checkpoint.")
+    run = load()
+    if flags.FLAGS.polyak:
+        for variable in run.model.trainable_variables:
+            variable.assign(run.optimizer.polyak_average(variable))
+    return run

@@ -2,18 +2,20 @@
 
     python -m experiments.sample --logdir logs/digits --out samples.png
     python -m experiments.sample --logdir logs/digits --temperature 0,0.5,0.7,1 --rows 1
+    python -m experiments.sample --logdir logs/digits --labels 3,5,8 --temperature 0.5,0.7,0.9
 
-A row has ten images; with labels, image i of a row has label i mod n_y. Several temperatures make one
-block of rows each, in the order given.
+A row has ten images; with labels, image i of a row has label i mod n_y, or the i-th of --labels. Several
+temperatures make one block of rows each, in the order given; the same latents, scaled. A .gif shows the
+blocks one after the other.
 """
 
-import math
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from experiments import hyperparameters, pictures, runs
+from experiments import hyperparameters, list_flags, pictures, runs
 
 FLAGS = flags.FLAGS
 COLUMNS = 10
@@ -21,43 +23,50 @@ COLUMNS = 10
 
 def define_flags():
     """Defines the flags of the command."""
-    runs.define_flags()
+    runs.define_inference_flags()
     flags.DEFINE_list("temperature", ["0.7"], "Temperatures, each at least 0.")
+    flags.DEFINE_list("labels", [], "Labels of the columns, for a model that is conditioned on them.")
     flags.DEFINE_integer("rows", 10, "Rows a temperature.", lower_bound=1)
-    flags.DEFINE_string("out", "samples.png", "The picture to write.")
-    flags.DEFINE_bool("polyak", False, "Use the Polyak average of the weights instead of the raw ones.")
+    flags.DEFINE_string("out", "samples.png", "The .png or .gif to write.")
 
 
 def _temperatures() -> list[float]:
-    try:
-        values = [float(value) for value in FLAGS.temperature]
-    except ValueError as error:
-        raise hyperparameters.UsageError(f"--temperature takes numbers: {error}.") from error
+    values = list_flags.floats("temperature")
     for value in values:
-        if not (math.isfinite(value) and value >= 0):
+        if value < 0:
             raise hyperparameters.UsageError(f"--temperature must be at least 0, got {value}.")
     return values
+
+
+def _column_labels(hps) -> list[int]:
+    labels, n_y = list_flags.integers("labels"), hps["n_y"]
+    if labels and not hps["ycond"]:
+        raise hyperparameters.UsageError("--labels is for a model that is conditioned on labels (--ycond).")
+    for label in labels:
+        if not 0 <= label < n_y:
+            raise hyperparameters.UsageError(f"--labels must be from 0 to {n_y - 1}, got {label}.")
+    return labels or [column % n_y for column in range(COLUMNS)]
 
 
 def main(argv):
     """Runs the command."""
     del argv
+    pictures.require_name(FLAGS.out)
     temperatures = _temperatures()
-    run = runs.load()
-    if FLAGS.polyak:
-        if FLAGS.openai_checkpoint:
-            raise hyperparameters.UsageError("--polyak is for runs, not for --openai_checkpoint.")
-        for variable in run.model.trainable_variables:
-            variable.assign(run.optimizer.polyak_average(variable))
-    y = tf.tile(tf.range(COLUMNS) % run.hps["n_y"], [FLAGS.rows])
+    run = runs.load_for_inference()
+    labels = _column_labels(run.hps)
+    y = tf.tile(labels, [FLAGS.rows])
     sample = tf.function(
         lambda temperature: run.glow.sample(
             len(y), y if run.hps["ycond"] else None, temperature, seed=[FLAGS.seed or 0, 0]
         )
     )
-    images = np.concatenate([sample(tf.constant(t)).numpy() for t in temperatures])
-    pictures.save_grid(images, COLUMNS, FLAGS.out)
-    print(f"Wrote {len(images)} samples to {FLAGS.out}.")
+    blocks = [sample(tf.constant(t)).numpy() for t in temperatures]
+    if pathlib.Path(FLAGS.out).suffix == ".gif":
+        pictures.save_frames([pictures.grid(block, len(labels)) for block in blocks], FLAGS.out)
+    else:
+        pictures.save_grid(np.concatenate(blocks), len(labels), FLAGS.out)
+    print(f"Wrote {len(blocks) * len(y)} samples to {FLAGS.out}.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""Asks a running TensorFlow Serving for bits per dimension, samples, interpolations or manipulations.
+
+    python -m experiments.client --operation bits_per_dim --images a.png,b.png
+    python -m experiments.client --operation sample --labels 0,1,2,3 --temperature 0.7 --out samples.png
+    python -m experiments.client --operation interpolate --images a.png,b.png --out interpolation.png
+    python -m experiments.client --operation manipulate --images a.png --directions directions.npz \
+        --attributes 3,8 --alphas=-1,0,1 --out manipulation.png
+
+--server is host:port for gRPC, or http://host:port for the REST API. Labels are for models that are
+conditioned on them. An --out that ends in / is a folder, which gets each image as it is; a .png is a grid
+of them, enlarged where they are small, and a .gif one picture after the other.
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments import directions, hyperparameters, list_flags, pictures, serving_protocols
+from experiments.hyperparameters import UsageError
+
+FLAGS = flags.FLAGS
+OPERATIONS = ("bits_per_dim", "sample", "interpolate", "manipulate")
+
+
+def define_flags():
+    """Defines the flags of the command."""
+    flags.DEFINE_string("server", "localhost:8500", "host:port (gRPC), or http://host:port (REST).")
+    flags.DEFINE_string("model", "glow", "The model's name there.")
+    flags.DEFINE_float("timeout", 60.0, "Seconds to wait for an answer.")
+    flags.DEFINE_enum("operation", "sample", OPERATIONS, "What to ask for.")
+    flags.DEFINE_list("images", [], "Picture files of the model's size.")
+    flags.DEFINE_list("labels", [], "Labels, one an image or sample.")
+    flags.DEFINE_integer("n", 10, "Samples; one a label where --labels are given.", lower_bound=1)
+    flags.DEFINE_float("temperature", 0.7, "Of the samples, at least 0.")
+    flags.DEFINE_integer("seed", 0, "Of the first sample; the next ones have the next seeds.")
+    flags.DEFINE_integer("points", 8, "Images from one to the next, both included.", lower_bound=2)
+    flags.DEFINE_string("directions", None, "What experiments.manipulate saved.")
+    flags.DEFINE_list("attributes", [], "Which of the directions; all unless given.")
+    flags.DEFINE_list("alphas", ["-1", "-0.5", "0", "0.5", "1"], "How far along a direction.")
+    flags.DEFINE_string("out", "images.png", "The .png, .gif or folder/ to write.")
+
+
+def _rows(**columns) -> dict:
+    """Returns the columns and, where there are any, the labels."""
+    labels = list_flags.integers("labels")
+    n = len(next(iter(columns.values())))
+    if labels and len(labels) != n:
+        raise UsageError(f"--labels must be one an image or sample, {n}, got {len(labels)}.")
+    return columns | ({"labels": np.array(labels, np.int32)} if labels else {})
+
+
+def _images(at_least: int) -> list[pathlib.Path]:
+    paths = [pathlib.Path(name) for name in FLAGS.images]
+    if len(paths) < at_least:
+        raise UsageError(f"--operation {FLAGS.operation} needs at least {at_least} --images.")
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"There is no picture {path}.")
+    return paths
+
+
+def _arrays(at_least: int) -> np.ndarray:
+    images = [pictures.read(path) for path in _images(at_least)]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise UsageError(f"--images must be of one size and as many channels, got {shapes}.")
+    return np.stack(images)
+
+
+def _bits_per_dim(server):
+    paths = _images(1)
+    files = np.array([path.read_bytes() for path in paths], object)
+    answer = server.predict("bits_per_dim_encoded", _rows(image_bytes=files))
+    for path, bits, log_prob in zip(paths, answer["bits_per_dim"], answer["log_prob"], strict=True):
+        print(f"{path}: {bits:.4f} bits/dim, log p {log_prob:.2f} nats")
+
+
+def _sample(server):
+    n = len(FLAGS.labels) or FLAGS.n
+    seeds = FLAGS.seed + np.arange(n, dtype=np.int64)
+    temperatures = np.full(n, FLAGS.temperature, np.float32)
+    answer = server.predict("sample_encoded", _rows(seed=seeds, temperature=temperatures))
+    images = np.stack([pictures.decode(data) for data in answer["image_bytes"]])
+    _write(images, min(n, 10))
+
+
+def _interpolate(server):
+    images = _arrays(2)
+    points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
+    answer = server.predict("interpolate", dict(first=images[:-1], second=images[1:], points=points))
+    _write(answer["images"].reshape(-1, *images.shape[1:]), FLAGS.points)
+
+
+def _manipulate(server):
+    images = _arrays(1)
+    if not FLAGS.directions:
+        raise UsageError("--operation manipulate needs --directions, which experiments.manipulate saves.")
+    chosen = directions.load(FLAGS.directions).chosen(FLAGS.attributes)
+    rows = directions.rows(images, chosen, list_flags.floats("alphas"))
+    answer = server.predict("manipulate", rows)
+    _write(answer["images"].reshape(-1, *images.shape[1:]), rows["alphas"].shape[1])
+
+
+def _write(images, columns):
+    if not FLAGS.out.endswith("/"):
+        pictures.save(images, columns, FLAGS.out)
+        print(f"Wrote {len(images)} images to {FLAGS.out}.")
+        return
+    folder = pathlib.Path(FLAGS.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        pictures.save_one(image, folder / f"{i}.png")
+    print(f"Wrote {folder}/0.png to {folder}/{len(images) - 1}.png.")
+
+
+def main(argv):
+    """Runs the command."""
+    del argv
+    if not FLAGS.out.endswith("/"):
+        pictures.require_name(FLAGS.out)
+    server = serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.timeout)
+    operation = dict(
+        bits_per_dim=_bits_per_dim, sample=_sample, interpolate=_interpolate, manipulate=_manipulate
+    )
+    try:
+        operation[FLAGS.operation](server)
+    except serving_protocols.ServerError as error:
+        raise UsageError(str(error)) from error
+
+
+if __name__ == "__main__":
+    define_flags()
+    hyperparameters.run(main)

@@ -1,0 +1,49 @@
+"""Exports a trained Glow as a SavedModel for TensorFlow Serving.
+
+    python -m experiments.export --logdir logs/digits --export_dir served/glow
+    python -m experiments.export --openai_checkpoint model_best_loss.ckpt --problem cifar10 ... \
+        --export_dir served/glow
+
+Writes export_dir/VERSION/, at once and whole, with the next number unless --version is given; a version is
+never overwritten. Then, for example:
+
+    docker run -p 8500:8500 -p 8501:8501 -v "$PWD/served/glow:/models/glow" -e MODEL_NAME=glow \
+        tensorflow/serving
+"""
+
+from absl import flags
+
+import glow_tf
+from experiments import hyperparameters, runs
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """Defines the flags of the command."""
+    runs.define_inference_flags()
+    flags.DEFINE_string("export_dir", None, "Folder of the served model; versions are its subfolders.")
+    flags.DEFINE_integer("version", None, "Version; the next number unless given.", lower_bound=0)
+
+
+def main(argv):
+    """Runs the command."""
+    del argv
+    if not FLAGS.export_dir:
+        raise hyperparameters.UsageError("Give --export_dir, the folder that gets the version.")
+    run = runs.load_for_inference()
+    metadata = {
+        "weights": "polyak" if FLAGS.polyak else "raw",
+        "source": FLAGS.openai_checkpoint or FLAGS.logdir,
+        "hyperparameters": run.hps,
+    }
+    try:
+        path = glow_tf.serving.export(run.glow, FLAGS.export_dir, FLAGS.version, metadata=metadata)
+    except OSError as error:
+        raise hyperparameters.UsageError(f"Can't export to {FLAGS.export_dir}: {error}") from error
+    print(f"Wrote {path} ({metadata['weights']} weights).")
+
+
+if __name__ == "__main__":
+    define_flags()
+    hyperparameters.run(main)

@@ -1,0 +1,43 @@
+"""Interpolates between images in latent space, as a picture (figure 5 of the paper).
+
+    python -m experiments.interpolate --logdir logs/digits --images 0,1 --out interpolation.png
+    python -m experiments.interpolate --logdir logs/digits --images 0,1,2 --points 5 --out interpolation.gif
+    python -m experiments.interpolate --logdir logs/cifar10 --images mine.png,yours.png
+
+A row goes from one image to the next, along the straight line between their latents; both its ends are
+the images themselves. A .gif shows the columns one after the other. Labels play no part.
+"""
+
+import numpy as np
+from absl import flags
+
+import glow_tf
+from experiments import chosen_images, hyperparameters, pictures, runs
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """Defines the flags of the command."""
+    runs.define_inference_flags()
+    chosen_images.define_flag(["0", "1"])
+    flags.DEFINE_integer("points", 8, "Images from one to the next, both included.", lower_bound=2)
+    flags.DEFINE_string("out", "interpolation.png", "The .png or .gif to write.")
+
+
+def main(argv):
+    """Runs the command."""
+    del argv
+    pictures.require_name(FLAGS.out)
+    run = runs.load_for_inference()
+    images = chosen_images.load(run.hps, run.glow.config.image_shape, at_least=2)
+    points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
+    signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
+    between = signatures.interpolate(images[:-1], images[1:], points)["images"].numpy()
+    pictures.save(between.reshape(-1, *images.shape[1:]), FLAGS.points, FLAGS.out)
+    print(f"Wrote {len(images) - 1} x {FLAGS.points} images to {FLAGS.out}.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    hyperparameters.run(main)

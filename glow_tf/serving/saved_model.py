@@ -1,0 +1,95 @@
+"""Writes a Glow as a SavedModel."""
+
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+import tempfile
+
+import tensorflow as tf
+
+from glow_tf.glow import Glow
+from glow_tf.serving import warm_up
+from glow_tf.serving.frozen import FrozenGlow
+from glow_tf.serving.signatures import DEFAULT, Signatures
+
+METADATA = "glow.json"
+
+
+def export(
+    model: Glow, directory, version: int | None = None, *, metadata: dict | None = None
+) -> pathlib.Path:
+    """Writes `directory/<version>/`, a SavedModel that TensorFlow Serving loads as it is.
+
+    It holds the model's current weights, and what depends on them alone, computed once (`FrozenGlow`); the
+    signatures that `Signatures` describes; warm-up requests, if the package tensorflow-serving-api is
+    installed (else a warning says so); and the asset glow.json, with the model's configuration, `metadata`,
+    and the text of each signature. Nothing of glow_tf is needed to load it.
+
+    The version appears at once, whole: it is written under a name that servers pass over, and renamed.
+
+    Args:
+        model: with trained weights.
+        directory: of the served model, on a local disk; made if it isn't there.
+        version: int, at least 0; one more than the largest there, or 1, unless given.
+        metadata: dict of what else glow.json should say, as JSON takes it.
+
+    Returns:
+        The path of the version.
+
+    Raises:
+        ValueError: if the version is negative or not an integer.
+        FileExistsError: if the version is there; it isn't touched.
+    """
+    directory = pathlib.Path(directory)
+    if version is not None and (int(version) != version or version < 0):
+        raise ValueError(f"version must be an integer of at least 0, got {version!r}.")
+    directory.mkdir(parents=True, exist_ok=True)
+    if version is not None:
+        _require_new(directory / str(version))
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".export-") as temporary:
+        new = pathlib.Path(temporary) / "model"
+        _write(model, new, directory.resolve().name, metadata or {})
+        return _rename(new, directory, version)
+
+
+def _write(model, path, name, metadata):
+    signatures = Signatures(FrozenGlow(model))
+    text = {
+        "config": dataclasses.asdict(model.config),
+        **metadata,
+        "signatures": signatures.documentation() | {"serving_default": f"As {DEFAULT}."},
+    }
+    file = path.parent / METADATA
+    file.write_text(json.dumps(text, indent=2) + "\n")
+    root = tf.Module(name="served_glow")
+    root.frozen = signatures.frozen
+    root.metadata = tf.saved_model.Asset(str(file))
+    tf.saved_model.save(root, str(path), signatures=signatures.concrete_functions())
+    warm_up.write(signatures, path, name)
+
+
+def _require_new(path):
+    if path.exists():
+        raise FileExistsError(f"There is a version at {path}, and no version is ever overwritten.")
+
+
+def _rename(new, directory, version):
+    """Renames to the version, or to the next number; a rename never replaces a folder that has files."""
+    while True:
+        path = directory / str(_next_version(directory) if version is None else version)
+        if version is not None:
+            _require_new(path)
+        try:
+            os.rename(new, path)
+        except OSError as error:
+            # Another process was faster: the next number then.
+            if version is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return path
+
+
+def _next_version(directory):
+    return 1 + max((int(path.name) for path in directory.iterdir() if path.name.isdecimal()), default=0)

@@ -1,0 +1,268 @@
+"""What a served Glow can be asked: one method a signature."""
+
+import inspect
+import math
+
+import tensorflow as tf
+
+from glow_tf import quantization
+from glow_tf.serving.checks import checked, require
+from glow_tf.serving.frozen import FrozenGlow
+
+DEFAULT = "bits_per_dim"
+PICTURE_CHANNELS = (1, 3, 4)  # Of a PNG.
+
+# Two streams of random numbers, so that an image's noise isn't that of a sample with its seed.
+_LATENTS, _NOISE = 0, 1
+_ALGORITHM = "philox"  # Named, so that it is the same on every device.
+
+
+def seeded_latents(seed, temperature, n_dims: int) -> tf.Tensor:
+    """Returns the flat latents of samples, float32 [B, n_dims]; row i depends on row i of the inputs alone.
+
+    Args:
+        seed: int64 [B].
+        temperature: float32 [B].
+        n_dims: int, M.
+    """
+    normal = lambda s: tf.random.stateless_normal([n_dims], tf.stack([s, _LATENTS]), alg=_ALGORITHM)
+    eps = tf.map_fn(normal, seed, fn_output_signature=tf.TensorSpec([n_dims], tf.float32))
+    return eps * temperature[:, None]
+
+
+def seeded_noise(seed, image_shape, n_bits: int) -> tf.Tensor:
+    """Returns dequantisation noise u, float32 [B, *image_shape]; row i depends on seed i alone.
+
+    Args:
+        seed: int64 [B].
+        image_shape: ints, (height, width, n_channels).
+        n_bits: int, 1 to 8.
+    """
+    uniform = lambda s: tf.random.stateless_uniform(image_shape, tf.stack([s, _NOISE]), alg=_ALGORITHM)
+    noise = tf.map_fn(uniform, seed, fn_output_signature=tf.TensorSpec(image_shape, tf.float32))
+    return noise * 2.0**-n_bits
+
+
+class Signatures:
+    """The signatures of a frozen Glow, each a method of that name.
+
+    All inputs and outputs have the batch as their first axis, and row i of the outputs depends on row i of
+    the inputs alone. `labels` is an input only where the model is conditioned on labels. Images are uint8
+    [B, height, width, n_channels]; M = height * width * n_channels.
+    """
+
+    def __init__(self, frozen: FrozenGlow):
+        """Makes them; nothing is traced yet."""
+        self._frozen = frozen
+        config = self._config = frozen.config
+        self._dtype = frozen.dtype
+        images, row = [None, *config.image_shape], [None]
+        self._specs = {
+            "images": tf.TensorSpec(images, tf.uint8),
+            "first": tf.TensorSpec(images, tf.uint8),
+            "second": tf.TensorSpec(images, tf.uint8),
+            "image_bytes": tf.TensorSpec(row, tf.string),
+            "labels": tf.TensorSpec(row, tf.int32),
+            "seed": tf.TensorSpec(row, tf.int64),
+            "temperature": tf.TensorSpec(row, tf.float32),
+            "latents": tf.TensorSpec([None, config.n_dims], tf.float32),
+            "direction": tf.TensorSpec([None, config.n_dims], tf.float32),
+            "points": tf.TensorSpec([None, None], tf.float32),
+            "alphas": tf.TensorSpec([None, None], tf.float32),
+        }
+        # Functions of their own, so that the signatures share one body of each.
+        height, width, channels = config.eps_shapes[-1]
+        prior = tf.TensorSpec([None, height, width, 2 * channels], self._dtype)
+        x = tf.TensorSpec(images, self._dtype)
+        eps = [tf.TensorSpec([None, *shape], self._dtype) for shape in config.eps_shapes]
+        self._encode = tf.function(frozen.encode, input_signature=[x, prior], autograph=False)
+        self._decode = tf.function(frozen.decode, input_signature=[eps, prior], autograph=False)
+
+    @property
+    def frozen(self) -> FrozenGlow:
+        """What is served."""
+        return self._frozen
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, n_channels)."""
+        return self._config.image_shape
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the signatures; pictures have 1, 3 or 4 channels, for others there is no PNG."""
+        names = ["bits_per_dim", "bits_per_dim_seeded", "encode", "encode_seeded"]
+        names += ["decode", "sample", "interpolate", "manipulate"]
+        if self._config.n_channels in PICTURE_CHANNELS:
+            names += ["bits_per_dim_encoded", "sample_encoded"]
+        return names
+
+    def inputs(self, name: str) -> dict[str, tf.TensorSpec]:
+        """Returns the inputs of a signature."""
+        names = inspect.signature(getattr(self, name)).parameters
+        return {n: self._specs[n] for n in names if n != "labels" or self._config.ycond}
+
+    def documentation(self) -> dict[str, str]:
+        """Returns the text of each signature."""
+        return {name: inspect.getdoc(getattr(self, name)) for name in self.names}
+
+    def concrete_functions(self) -> dict:
+        """Returns what `tf.saved_model.save` takes as its signatures, `serving_default` included."""
+        functions = {name: self._concrete_function(name) for name in self.names}
+        return functions | {"serving_default": functions[DEFAULT]}
+
+    def _concrete_function(self, name):
+        method, specs = getattr(self, name), self.inputs(name)
+
+        @tf.function(autograph=False)
+        def serve(**inputs):
+            return method(**checked(inputs, specs, self._config.n_y))
+
+        return serve.get_concrete_function(**specs)
+
+    # --- The signatures ---
+
+    def bits_per_dim(self, images, labels=None):
+        """Bits per dimension of images, the dequantisation noise at the bins' centres.
+
+        Inputs: images; labels int32 [B].
+        Outputs: bits_per_dim float32 [B]; log_prob float32 [B], log p(image) in nats.
+        """
+        return self._densities(self._dequantize(images), labels)
+
+    def bits_per_dim_seeded(self, images, seed, labels=None):
+        """Bits per dimension of images, the dequantisation noise drawn.
+
+        Inputs: images; seed int64 [B], of the noise; labels int32 [B].
+        Outputs: as those of bits_per_dim.
+        """
+        return self._densities(self._dequantize(images, seed), labels)
+
+    def bits_per_dim_encoded(self, image_bytes, labels=None):
+        """Bits per dimension of encoded images.
+
+        Inputs: image_bytes string [B], PNG or JPEG files of the model's size; labels int32 [B].
+        Outputs: as those of bits_per_dim.
+        """
+        images = tf.map_fn(
+            self._decode_picture,
+            image_bytes,
+            fn_output_signature=tf.TensorSpec(self._config.image_shape, tf.uint8),
+        )
+        return self._densities(self._dequantize(images), labels)
+
+    def encode(self, images, labels=None):
+        """Latents of images, the dequantisation noise at the bins' centres.
+
+        Inputs: images; labels int32 [B].
+        Outputs: latents float32 [B, M], what decode takes; level_0, level_1, ... float32 [B, h, w, c], the
+        same a level, the one that is split off first comes first; only where there are labels,
+        latents_without_label float32 [B, M], in the space that manipulate's direction is added in.
+        """
+        return self._latents(self._dequantize(images), labels)
+
+    def encode_seeded(self, images, seed, labels=None):
+        """Latents of images, the dequantisation noise drawn.
+
+        Inputs: images; seed int64 [B], of the noise; labels int32 [B].
+        Outputs: as those of encode.
+        """
+        return self._latents(self._dequantize(images, seed), labels)
+
+    def decode(self, latents, labels=None):
+        """Images of latents.
+
+        Inputs: latents float32 [B, M]; labels int32 [B].
+        Outputs: images.
+        """
+        return {"images": self._images(latents, labels)}
+
+    def sample(self, seed, temperature, labels=None):
+        """New images; the same seed gives the same image on every server.
+
+        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
+        Outputs: images.
+        """
+        latents = seeded_latents(seed, temperature, self._config.n_dims)
+        return {"images": self._images(latents, labels)}
+
+    def sample_encoded(self, seed, temperature, labels=None):
+        """New images as files; the same seed gives the same image on every server.
+
+        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
+        Outputs: image_bytes string [B], PNG files.
+        """
+        images = self.sample(seed, temperature, labels)["images"]
+        png = tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.TensorSpec([], tf.string))
+        return {"image_bytes": png}
+
+    def interpolate(self, first, second, points):
+        """Images between two, along the straight line between their latents; labels play no part.
+
+        Inputs: first and second, images; points float32 [B, P], from 0 (first) to 1 (second).
+        Outputs: images uint8 [B, P, height, width, n_channels].
+        """
+        start, end = (self._latents(self._dequantize(images))["latents"] for images in (first, second))
+        return {"images": self._line(start, end - start, points)}
+
+    def manipulate(self, images, direction, alphas):
+        """Images moved along a direction in latent space; labels play no part.
+
+        Inputs: images; direction float32 [B, M]; alphas float32 [B, A], how far.
+        Outputs: images uint8 [B, A, height, width, n_channels].
+        """
+        return {"images": self._line(self._latents(self._dequantize(images))["latents"], direction, alphas)}
+
+    # --- Their parts ---
+
+    def _dequantize(self, images, seed=None):
+        n_bits = self._config.n_bits_x
+        x = quantization.preprocess(images, n_bits, self._dtype)
+        if seed is None:
+            return x + 0.5 * 2.0**-n_bits
+        return x + tf.cast(seeded_noise(seed, self._config.image_shape, n_bits), self._dtype)
+
+    def _prior(self, rows, labels=None):
+        prior = self._frozen.prior(labels)
+        return tf.broadcast_to(prior, [rows, *prior.shape[1:]])
+
+    def _densities(self, x, labels):
+        _, log_prob = self._encode(x, self._prior(tf.shape(x)[0], labels))
+        bits = quantization.bits_per_dim(log_prob, self._config.n_dims, self._config.n_bits_x)
+        return {
+            "bits_per_dim": tf.cast(bits, tf.float32),
+            "log_prob": tf.cast(-bits * self._config.n_dims * math.log(2.0), tf.float32),
+        }
+
+    def _latents(self, x, labels=None):
+        eps, _ = self._encode(x, self._prior(tf.shape(x)[0], labels))
+        eps = [tf.cast(e, tf.float32) for e in eps]
+        latents = {"latents": self._frozen.flatten(eps)} | {f"level_{i}": e for i, e in enumerate(eps)}
+        if labels is None:
+            return latents
+        mean, logs = tf.split(self._frozen.prior(labels), 2, -1)
+        free_mean, free_logs = tf.split(self._frozen.prior(), 2, -1)
+        last = tf.cast(eps[-1], self._dtype) * tf.exp(logs - free_logs)
+        last += (mean - free_mean) * tf.exp(-free_logs)
+        without = self._frozen.flatten([*eps[:-1], tf.cast(last, tf.float32)])
+        return latents | {"latents_without_label": without}
+
+    def _images(self, latents, labels=None):
+        eps = self._frozen.unflatten(tf.cast(latents, self._dtype))
+        x = self._decode(eps, self._prior(tf.shape(latents)[0], labels))
+        return quantization.postprocess(x, self._config.n_bits_x)
+
+    def _line(self, start, direction, distances):
+        latents = start[:, None] + distances[:, :, None] * direction[:, None]
+        images = self._images(tf.reshape(latents, [-1, self._config.n_dims]))
+        return tf.reshape(images, tf.concat([tf.shape(distances), self._config.image_shape], 0))
+
+    def _decode_picture(self, data):
+        shape = self._config.image_shape
+        image = tf.io.decode_image(data, channels=shape[-1], expand_animations=False)
+        actual = tf.shape(image)
+        described = f"{shape[0]} pixels high and {shape[1]} wide"
+        fits = tf.reduce_all(tf.equal(actual[:2], shape[:2]))
+        size = require(fits, f"An image must be {described}, got height and width:", actual[:2])
+        with tf.control_dependencies([size]):
+            return tf.reshape(image, shape)
