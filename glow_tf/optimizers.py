@@ -48,8 +48,8 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         for key, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{key} must be at least 0 and less than 1, got {beta!r}.")
-        # Keras' own `weight_decay` subtracts lr * decay * w: another formula.
-        super().__init__(name=name or type(self).__name__, jit_compile=False, **kwargs)
+        # Keras' own `weight_decay` subtracts lr * decay * w: another formula, and a pass even where it is 0.
+        super().__init__(name=name or type(self).__name__, jit_compile=False, weight_decay=None, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
