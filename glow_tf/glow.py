@@ -167,7 +167,7 @@ class Glow(tf.Module):
 
     # --- The flow ---
 
-    def _scan(self, level: int) -> Scan:
+    def _scan(self, level: int, memory: str = "reverse", n_kept: int = 0) -> Scan:
         config = self.config
         additive = config.flow_coupling == "additive"
 
@@ -182,8 +182,8 @@ class Glow(tf.Module):
         return Scan(
             make_step,
             self.levels[level],
-            memory=config.memory,
-            n_kept=N_KEPT * 2**level,
+            memory=memory,
+            n_kept=n_kept * 2**level,
             kernel=FusedGlowStep(config.flow_permutation, additive, self._compute_dtype),
             name=f"level_{level}",
         )
@@ -201,8 +201,15 @@ class Glow(tf.Module):
             ValueError: if the model is conditioned on labels and there are none, or they are out of
                 range.
         """
+        return self._flow(y, self.config.memory, N_KEPT)
+
+    def _inference_flow(self, y) -> MultiScale:
+        """Returns a flow that keeps nothing of a forward pass; its gradient, if asked for, rebuilds all."""
+        return self._flow(y, "reverse", 0)
+
+    def _flow(self, y, memory, n_kept):
         flows = [
-            tfb.Chain([self._scan(level), Squeeze()], name=f"flow_{level}")
+            tfb.Chain([self._scan(level, memory, n_kept), Squeeze()], name=f"flow_{level}")
             for level in range(self.config.n_levels)
         ]
         top = TopPrior(self._top_channels, self.top, self._labels(y), dtype=self._dtype)
@@ -331,7 +338,7 @@ class Glow(tf.Module):
             ValueError: if images have another shape, or labels are missing or out of range.
         """
         x = self.dequantize(images, noise, seed)
-        _, log_prob = self._latents_and_log_prob(self.flow(y), x)
+        _, log_prob = self._latents_and_log_prob(self._inference_flow(y), x)
         return tf.cast(self._bits(log_prob), tf.float32)
 
     def _bits(self, log_prob):
@@ -374,7 +381,7 @@ class Glow(tf.Module):
             y: int labels [B]; only with `ycond`.
             noise: float, the shape of `images`: u itself; new unless given.
         """
-        return self.flow(y).forward(self.dequantize(images, noise))
+        return self._inference_flow(y).forward(self.dequantize(images, noise))
 
     def decode_float(self, eps, y=None) -> tf.Tensor:
         """Returns the dequantised images of latents, float [B, height, width, n_channels].
@@ -396,7 +403,7 @@ class Glow(tf.Module):
                 f"Latents must be a list of [B, *shape] for the shapes {shapes}, got "
                 f"{[tuple(e.shape) for e in eps]}."
             )
-        return self.flow(y).inverse(eps)
+        return self._inference_flow(y).inverse(eps)
 
     def decode(self, eps, y=None) -> tf.Tensor:
         """Returns the images of latents, uint8 [B, height, width, n_channels]; see `decode_float`."""

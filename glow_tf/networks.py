@@ -58,7 +58,7 @@ def conv3x3(x, kernel) -> tf.Tensor:
         float [B, H, W, out].
     """
     shape = tf.shape(x)
-    inside, border = kernel[:, :, :-1, :], kernel[:, :, -1:, :]
+    inside, border = tf.split(kernel, [kernel.shape[2] - 1, 1], 2)
     return tf.nn.conv2d(x, inside, 1, "SAME") + border_map(border, shape[1], shape[2])
 
 
@@ -75,6 +75,20 @@ def conv_zeros(x, kernel, b, logs) -> tf.Tensor:
         float [B, H, W, out].
     """
     return (conv3x3(x, kernel) + b) * tf.exp(LOGSCALE_FACTOR * logs)
+
+
+def deinterleave(h) -> list[tf.Tensor]:
+    """Returns the even and the odd channels of h [..., C], as `h[..., 0::2]` and `h[..., 1::2]` do.
+
+    By a transposition, which is faster than strided slices, as is its gradient.
+    """
+    half = h.shape[-1] // 2
+    parts = tf.unstack(tf.transpose(tf.reshape(h, [-1, half, 2]), [2, 0, 1]))
+    shape = tf.concat([tf.shape(h)[:-1], [half]], 0)
+    parts = [tf.reshape(part, shape) for part in parts]
+    for part in parts:
+        part.set_shape([*h.shape[:-1], half])
+    return parts
 
 
 def network_initial_values(in_channels, out_channels, width, rng: np.random.Generator) -> dict:

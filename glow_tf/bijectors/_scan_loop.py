@@ -127,7 +127,10 @@ def _while(depth, body, state):
 
 
 def _take(stacked, k):
-    return [value[k] for value in stacked]
+    """Returns value[k] of each value; one index for all makes a smaller graph than Python's notation."""
+    begin = tf.reshape(k, [1])
+    end = begin + 1
+    return [tf.strided_slice(value, begin, end, [1], shrink_axis_mask=1) for value in stacked]
 
 
 def _array(depth, dtype, element_shape):

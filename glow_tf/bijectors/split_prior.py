@@ -10,7 +10,7 @@ from glow_tf.bijectors._parameters import (
     require_all_or_none,
     require_positive_int,
 )
-from glow_tf.networks import conv_zeros
+from glow_tf.networks import conv_zeros, deinterleave
 
 
 class SplitPrior(OnePassBijector):
@@ -99,7 +99,7 @@ class SplitPrior(OnePassBijector):
             tf.convert_to_tensor(self.logs),
         )
         restore = lambda t: tf.ensure_shape(tf.reshape(t, shape), z1.shape)
-        return restore(h[..., 0::2]), restore(h[..., 1::2])
+        return [restore(part) for part in deinterleave(h)]
 
     def _forward_and_log_det(self, x):
         z1, z2 = tf.split(x, 2, -1)
