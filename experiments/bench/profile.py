@@ -28,9 +28,10 @@ def table(spec: dict) -> str:
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
-                # Operations are called "name:Type"; the rest is the executor's own.
-                _, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if colon and kind.isidentifier() and not kind.startswith("__inference"):
+                # Operations are called "name:Type"; "Class::Method" and functions are the executor's own.
+                name = plane.event_metadata[event.metadata_id].name
+                _, colon, kind = name.rpartition(":")
+                if colon and "::" not in name and kind.isidentifier() and not kind.startswith("__inference"):
                     times[kind] += event.duration_ps / 1e9 / _STEPS
                     calls[kind] += 1
     total = sum(times.values())
