@@ -199,12 +199,12 @@ def load(logdir: pathlib.Path) -> dict:
     return json.loads(file.read_text())
 
 
-def run(main):
+def run(main, takes_arguments: bool = False):
     """Runs a command's main(argv) as absl does; a UsageError is printed and exits with 2."""
 
     def guarded(argv):
         logging.set_verbosity(logging.WARNING)  # Not a line for every checkpoint.
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
         try:
             main(argv)

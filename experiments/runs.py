@@ -55,7 +55,7 @@ class Run:
     @property
     def step(self) -> int:
         """Training steps so far."""
-        return int(self.optimizer.iterations)
+        return int(self.optimizer.iterations.numpy())
 
     @property
     def is_chief(self) -> bool:

@@ -111,7 +111,7 @@ class StopOnNotFinite(tf_keras.callbacks.Callback):
 
     @property
     def _made(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return int(self.model.optimizer.iterations.numpy())
 
 
 class ProgressBar(tf_keras.callbacks.Callback):
