@@ -9,6 +9,8 @@ import tf_keras
 from experiments.runs import Run
 from glow_tf.training import STATISTICS
 
+_WORKER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
 TERMINATED = 75  # The exit code after SIGTERM: sysexits' EX_TEMPFAIL, "try again".
 
 
@@ -73,6 +75,8 @@ def reason(error: Exception) -> str | None:
         isinstance(error, tf.errors.OpError) and "No space left" in error.message
     ):
         return f"The disk is full: {error} Free some space."
-    if isinstance(error, tf.errors.UnavailableError):
-        return f"Another worker is gone: {error.message}"
+    if isinstance(error, _WORKER_ERRORS):
+        lines = error.message.splitlines()
+        told = [line for line in lines if "aborted" in line] or lines[-1:]
+        return f"Another worker is gone: {' '.join(told)}. Start all workers again."
     return None

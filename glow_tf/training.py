@@ -26,6 +26,8 @@ class GlowModel(tf_keras.Model):
         super().__init__(**kwargs)
         self.glow = glow
         self.weight_y = weight_y
+        # The metrics are reduced over the replicas already; Keras would add them up over workers.
+        self.distribute_reduction_method = "first"
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in STATISTICS}
 
     @property
