@@ -184,7 +184,8 @@ def distributed_test_batches(strategy, data, hps: dict):
         n = tf.shape(images)[0]
         weights = tf.cast(tf.range(size) < n, tf.float32)
         index = tf.range(size) % n
-        return *(tf.ensure_shape(tf.gather(x, index), [size, *x.shape[1:]]) for x in (images, labels, noise)), weights
+        full = (tf.gather(x, index) for x in (images, labels, noise))
+        return *(tf.ensure_shape(x, [size, *x.shape[1:]]) for x in full), weights
 
     def make(context):
         n = size // context.num_input_pipelines

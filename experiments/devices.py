@@ -9,6 +9,7 @@ from absl import flags
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
+_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -40,11 +41,8 @@ def n_workers() -> int:
         return max(1, len(cluster.get("chief", [])) + len(cluster.get("worker", [])))
     except (ValueError, AttributeError, TypeError) as error:
         raise UsageError(
-            f"TF_CONFIG must be JSON such as {_EXAMPLE}, the task's index another on each worker; got {text!r}."
+            f"TF_CONFIG must be JSON such as {_EXAMPLE}, with another index on each worker; got {text!r}."
         ) from error
-
-
-_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
 def strategy() -> tf.distribute.Strategy:
@@ -66,12 +64,10 @@ def strategy() -> tf.distribute.Strategy:
     if kind == "multi_worker":
         if not os.environ.get("TF_CONFIG"):
             raise UsageError(
-                f"--strategy multi_worker needs the environment variable TF_CONFIG on each worker: {_EXAMPLE}."
+                f"--strategy multi_worker needs the environment variable TF_CONFIG on each worker: {_EXAMPLE}"
             )
         n_workers()
         return tf.distribute.MultiWorkerMirroredStrategy()
     if kind == "mirrored":
-        return tf.distribute.MirroredStrategy(
-            [f"{'GPU' if n_gpus else 'CPU'}:{i}" for i in range(n_devices)]
-        )
+        return tf.distribute.MirroredStrategy([f"{'GPU' if n_gpus else 'CPU'}:{i}" for i in range(n_devices)])
     return tf.distribute.get_strategy()

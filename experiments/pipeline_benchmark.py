@@ -100,10 +100,8 @@ def main(argv):
                 data = datasets.load(hps, "train")
                 rate = rate or training_rate(hps, data)
                 fed, growth = feed(datasets.train_batches(data, hps, _BATCH), FLAGS.images // _BATCH)
-                print(
-                    f"| {size}x{size}, {what} | {fed:,.0f} | {rate:.1f} | {fed / rate:.0f} | {growth:.0f} MB |",
-                    flush=True,
-                )
+                cells = f"{size}x{size}, {what}", f"{fed:,.0f}", f"{rate:.1f}", f"{fed / rate:.0f}"
+                print("|", " | ".join(cells), f"| {growth:.0f} MB |", flush=True)
 
 
 if __name__ == "__main__":

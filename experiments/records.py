@@ -35,10 +35,12 @@ _SIDE_TO_CROP = 1.5
 def define_flags():
     """Defines the flags of the command."""
     flags.DEFINE_string("images", None, "A folder of images.")
-    flags.DEFINE_string("tfds", None, "Or the name of a TFDS dataset with the features image and, maybe, label.")
+    flags.DEFINE_string("tfds", None, "Or the name of a TFDS dataset with the feature image.")
     flags.DEFINE_string("tfds_dir", "", "Where TFDS has it; TFDS' own default unless given.")
     flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")
-    flags.DEFINE_enum("split", "train", list(tfrecords.SPLITS), "What to write; test is written as validation.")
+    flags.DEFINE_enum(
+        "split", "train", list(tfrecords.SPLITS), "Which images; test is written as validation."
+    )
     flags.DEFINE_string("data_dir", None, "Where to write; what --data_dir of training takes.")
     flags.DEFINE_integer("image_size", 64, "Height and width.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 5000, "Images a file.", lower_bound=1)

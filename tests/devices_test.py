@@ -148,9 +148,8 @@ def test_logical_cpus_and_batches():
 
 
 def test_mixed_bfloat16_and_clipping_from_the_command(tmp_path):
-    commands.run(
-        "train", *commands.SHORT_RUN, "--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1", "--logdir", tmp_path
-    )
+    flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1"]
+    commands.run("train", *commands.SHORT_RUN, *flags, "--logdir", tmp_path)
     hps = json.loads((tmp_path / "hps.json").read_text())
     assert hps["dtype"] == "mixed_bfloat16" and hps["clip_norm"] == 1
     assert last_row(tmp_path)["bits_x"] < 5

@@ -48,7 +48,8 @@ def layout(tmp_path, images):
     """The images in two shards, all of them to train and the first four to test."""
     for shard in range(2):
         part = slice(6 * shard, 6 * shard + 6)
-        foreign_write(tmp_path / f"train/train-r04-s-{shard:04d}-of-0002.tfrecords", images[part], range(12)[part])
+        path = tmp_path / f"train/train-r04-s-{shard:04d}-of-0002.tfrecords"
+        foreign_write(path, images[part], range(12)[part])
     foreign_write(tmp_path / "validation/validation-r04-s-0000-of-0001.tfrecords", images[:4], [7] * 4)
     return tmp_path
 
@@ -179,7 +180,11 @@ def test_image_of_the_wrong_size(layout, rng):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(dict(size=32), "r04.*needs r05"), (dict(data_dir="/nowhere"), "/nowhere"), (dict(n_test=5), "n_test is 5")],
+    [
+        (dict(size=32), "r04.*needs r05"),
+        (dict(data_dir="/nowhere"), "/nowhere"),
+        (dict(n_test=5), "n_test is 5"),
+    ],
 )
 def test_wrong_layouts(layout, change, words):
     with pytest.raises(UsageError, match=words):
