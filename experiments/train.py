@@ -156,6 +156,14 @@ def _fit(run, train_data, test_data, save_every):
         all_parts.on_train_end()
     if epoch < hps["epochs"]:
         fit(epoch, hps["epochs"], its)
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        _wait_for_all(strategy)
+
+
+@tf.function
+def _wait_for_all(strategy):
+    """Waits for the chief, which writes and draws: a worker that left earlier would end it."""
+    return strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 
 def main(argv):

@@ -117,7 +117,7 @@ def test_two_workers_one_is_killed(tmp_path, monkeypatch):
     chief, other = start_workers(logdir, *arguments)
     wait_for(logdir / "last" / "ckpt-10.index", chief)
     other.kill()
-    out, err = chief.communicate(timeout=120)
+    out, err = chief.communicate(timeout=300)
     assert chief.returncode == 2 and "worker is gone" in err and "ckpt-" in err, out + err
     chief, other = start_workers(logdir, *arguments)
     out, err = chief.communicate(timeout=300)

@@ -54,7 +54,7 @@ def start(logdir, *arguments):
 
 def wait_for(path: pathlib.Path, process):
     """Waits until a file is there."""
-    for _ in range(6000):
+    for _ in range(30000):
         if path.exists():
             return
         assert process.poll() is None, process.communicate()
@@ -69,6 +69,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_killed_terminated_and_damaged_ends_as_uncut(digits_run, tmp_path, capsys):
     """Kill -9 in the first epoch, SIGTERM in the second, a truncated checkpoint, and the end."""
     logdir = tmp_path / "run"
@@ -217,6 +218,7 @@ def test_a_full_disk(small_disk):
     assert train.train(hps, logdir, save_every=5).step == STEPS_AN_EPOCH
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     """At 20 random moments of writing; what is there afterwards is whole."""
     done = subprocess.run(
