@@ -19,11 +19,6 @@ from experiments.augmentation import augment
 from experiments.hyperparameters import UsageError
 from experiments.sources import Files, Images
 
-__all__ = ["Images", "define_flags", "init_batch", "load", "test_batches", "train_batches"]
-
-RECORDS = ("imagenet-oord", "imagenet", "celeba", "lsun_realnvp", "lsun")
-_IN_MEMORY = ("digits", "patches", "mnist", "cifar10")
-
 
 def define_flags():
     """Defines the flags of reading."""

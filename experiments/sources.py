@@ -82,7 +82,7 @@ class Files(abc.ABC):
                 generator = lambda i=i: np.random.default_rng([*np.abs(seed), i])
                 images[row], labels[row] = self.read(int(i), generator)
         except UsageError as error:
-            self.failure = error
+            self.failure = self.failure or error
             raise
         return images, labels
 

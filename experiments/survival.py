@@ -26,12 +26,16 @@ class Survival(tf_keras.callbacks.Callback):
     """
 
     def __init__(self, run: Run, save_every: int):
-        """Makes the callback of a run, and takes over SIGTERM."""
+        """Makes the callback of a run, and takes over SIGTERM until it is closed."""
         super().__init__()
         self._run = run
         self._save_every = save_every
         self._terminated = False
-        signal.signal(signal.SIGTERM, self._terminate)
+        self._before = signal.signal(signal.SIGTERM, self._terminate)
+
+    def close(self):
+        """Gives SIGTERM back."""
+        signal.signal(signal.SIGTERM, self._before)
 
     def _terminate(self, number, frame):
         self._terminated = True

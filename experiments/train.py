@@ -75,7 +75,8 @@ def train(
     test_data = datasets.load(hps, "test", download, skip_corrupt)
     run = None
     try:
-        hyperparameters.save(hps, logdir)
+        if tf.distribute.get_strategy().extended.should_checkpoint:  # The other workers write nothing.
+            hyperparameters.save(hps, logdir)
         tf_keras.utils.set_random_seed(hps["seed"])
         run = Run(hps, logdir, jit_compile)
         _start(run, train_data, test_data)
@@ -115,16 +116,15 @@ def _start(run, train_data, test_data):
 
 
 def _fit(run, train_data, test_data, save_every):
-    """Makes the steps that are left: of a cut epoch first, then of whole ones."""
+    """Makes the steps that are left."""
     hps, strategy = run.hps, tf.distribute.get_strategy()
-    its = hps["train_its"]
-    epoch, steps = divmod(run.step, its)
     test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
     fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
     log = callbacks.TrainLog(run)
+    survives = survival.Survival(run, save_every)
     parts = [
-        StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=steps),
-        survival.Survival(run, save_every),
+        StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"]),
+        survives,
         callbacks.Rate(run),
         callbacks.Evaluation(run, test_batches, n_test_batches, fixed_batch),
         callbacks.SampleGrids(run),
@@ -144,20 +144,30 @@ def _fit(run, train_data, test_data, save_every):
             callbacks=parts,
         )
 
+    try:
+        _fit_epochs(run, fit, parts, log.epochs_done)
+    finally:
+        survives.close()
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        _wait_for_all(strategy)
+
+
+def _fit_epochs(run, fit, parts, epochs_done):
+    """Makes the rest of a cut epoch, or what comes at the end of one; then whole epochs."""
+    its, epochs = run.hps["train_its"], run.hps["epochs"]
+    epoch, steps = divmod(run.step, its)
     if steps:
         fit(epoch, epoch + 1, its - steps)
         epoch += 1
-    elif log.epochs_done < epoch:
+    elif epochs_done < epoch:
         # All its steps were made, but the process ended before what comes at the end of an epoch.
         all_parts = tf_keras.callbacks.CallbackList(parts, model=run.model, epochs=epoch, steps=its)
         all_parts.on_train_begin()
         all_parts.on_epoch_begin(epoch - 1)
         all_parts.on_epoch_end(epoch - 1, dict(zip(STATISTICS, run.means.numpy().tolist(), strict=True)))
         all_parts.on_train_end()
-    if epoch < hps["epochs"]:
-        fit(epoch, hps["epochs"], its)
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        _wait_for_all(strategy)
+    if epoch < epochs:
+        fit(epoch, epochs, its)
 
 
 @tf.function

@@ -216,12 +216,12 @@ def test_folder(folder):
     areas = middle.reshape(16, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(all_images(test, hps)[0][0] - areas).max() <= 1  # Rounded after each axis.
     assert next(iter(datasets.train_batches(train, hps, 6)))[0].shape == (6, 16, 16, 3)
-    Image.new("RGB", (15, 40)).save(folder / "small.png")
-    (folder / "text.png").write_text("no image")
-    data = datasets.load(hps, "train")
+    Image.new("RGB", (15, 40)).save(folder / "small.png")  # The 21st, which is for testing.
+    data = datasets.load(hps, "test")
     with pytest.raises(tf.errors.OpError):
         all_images(data, hps)
     assert "small.png" in str(data.failure) and "40 x 15" in str(data.failure)
+    (folder / "text.png").write_text("no image")
     assert len(datasets.load(hps, "train", skip_corrupt=True)) == 18
     with pytest.raises(UsageError, match="/nowhere"):
         datasets.load(hps | dict(data_dir="/nowhere"), "train")
@@ -286,6 +286,26 @@ def test_writer_takes_tfds_and_attributes(tmp_path, rng):
     assert len(read) == 6 and len(files) == 2
     assert {e["image"].shape for e in read} == {(24, 32, 3)}
     assert sorted(tuple(e["attr"]) for e in read) == sorted([(-1, 1)] * 2 + [(-1, -1)] * 3 + [(1, -1)])
+
+
+def test_imagenet_oord_of_tfds(tmp_path, rng):
+    """TFDS' downsampled_imagenet, which TFDS itself finds here, is read by number from its files."""
+    images = rng.integers(0, 256, (5, 32, 32, 3), np.uint8)
+    examples = tf.data.Dataset.from_tensor_slices(dict(image=images))
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "downsampled_imagenet",
+        config="32x32",
+        version="2.0.0",
+        features=tfds.features.FeaturesDict(dict(image=tfds.features.Image(shape=(None, None, 3)))),
+        split_datasets=dict(train=examples, validation=examples),
+        data_dir=tmp_path,
+    )
+    hps = resolve(dict(problem="imagenet-oord", image_size=32, data_dir=str(tmp_path), n_test=2))
+    read, _ = all_images(datasets.load(hps, "train"), hps)
+    assert sorted(map(bytes, read)) == sorted(map(bytes, images))
+    assert len(datasets.load(hps, "test")) == 2
+    with pytest.raises(UsageError, match="32 or 64, got 16"):
+        datasets.load(hps | dict(image_size=16), "train")
 
 
 def test_patches():

@@ -218,7 +218,6 @@ def test_a_full_disk(small_disk):
     assert train.train(hps, logdir, save_every=5).step == STEPS_AN_EPOCH
 
 
-@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     """At 20 random moments of writing; what is there afterwards is whole."""
     done = subprocess.run(
