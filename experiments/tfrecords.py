@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import struct
+import weakref
 
 import google_crc32c
 import numpy as np
@@ -128,6 +129,7 @@ class Records(Files):
         self._decode, self._random_crop = decode, random_crop
         self._paths = [str(path) for path in files]
         self._open = [os.open(path, os.O_RDONLY) for path in self._paths]
+        weakref.finalize(self, _close, self._open)
         self.lost = []
         found = []
         for number in range(len(files)):
@@ -137,11 +139,6 @@ class Records(Files):
                 raise UsageError(problem)
             self.lost += [problem] if problem else []
         self._where = np.concatenate(found)
-
-    def __del__(self):
-        """Closes the files."""
-        for descriptor in getattr(self, "_open", ()):
-            os.close(descriptor)
 
     def __len__(self):
         """Returns how many records there are."""
@@ -201,6 +198,11 @@ class Records(Files):
     def drop(self, bad):
         """Leaves records out, as `Files.drop`."""
         self._where = np.delete(self._where, bad, 0)
+
+
+def _close(descriptors):
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _checked_length(header):
