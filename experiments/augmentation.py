@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 
-def augment(images, level: int, problem: str, seed) -> tf.Tensor:
+def augment(images, level: int, problem: str, seed, first: int = 0, total: int | None = None) -> tf.Tensor:
     """Warps a batch of images as the original does, with bilinear interpolation and edges repeated.
 
     Level 1 shifts by up to 10% of height and width. Level 2 (not for MNIST, where it is level 1) also
@@ -16,6 +16,8 @@ def augment(images, level: int, problem: str, seed) -> tf.Tensor:
         level: int, 0, 1 or 2.
         problem: str, the dataset.
         seed: int [2], stateless.
+        first: int, the number of the first image in a whole batch of which these are a part.
+        total: int, the size of the whole batch; B unless given. A part is warped as in the whole.
 
     Returns:
         float32 [B, H, W, C], in 0 to 255, not rounded.
@@ -26,7 +28,11 @@ def augment(images, level: int, problem: str, seed) -> tf.Tensor:
     n = tf.shape(images)[0]
     height, width = images.shape[1:3]
     seeds = tf.unstack(tf.random.split(seed, 6))
-    uniform = lambda i, low, high, *shape: tf.random.stateless_uniform([n, *shape], seeds[i], low, high)
+    total = n if total is None else total
+
+    def uniform(i, low, high, *shape):
+        return tf.random.stateless_uniform([total, *shape], seeds[i], low, high)[first : first + n]
+
     shift = uniform(0, -0.1, 0.1, 2) * tf.constant([width, height], tf.float32)
     linear = tf.eye(2, batch_shape=[n])
     if level == 2 and problem != "mnist":

@@ -36,9 +36,19 @@ DEFAULTS = dict(
     flow_coupling=0,
 )
 
-# What a problem is, as in the original (digits: this project's own).
+# This project's own, which decide a result too.
+OWN_DEFAULTS = dict(
+    dtype="float32",
+    clip_norm=0.0,
+)
+
+ALL = -1  # --n_test: as many as there are.
+
+# What a problem is, as in the original (digits, patches, folder: this project's own).
 PROBLEMS = {
     "digits": dict(image_size=8, n_channels=1, n_test=360, n_y=10),
+    "patches": dict(image_size=32, n_channels=3, n_test=1000, n_y=1),
+    "folder": dict(image_size=32, n_channels=3, n_test=ALL, n_y=1),
     "mnist": dict(image_size=32, n_channels=3, n_test=10000, n_y=10),
     "cifar10": dict(image_size=32, n_channels=3, n_test=10000, n_y=10),
     "imagenet-oord": dict(image_size=64, n_channels=3, n_test=50000, n_y=1000),
@@ -68,6 +78,7 @@ PROBLEM_DEFAULTS = {
         epochs_warmup=2.0,
         epochs_full_valid=5,
     ),
+    "patches": dict(n_train=10000, learntop=True, flow_coupling=1),
 }
 
 _COMMON = dict(flow_permutation=2, seed=0, learntop=True, lr=0.001)

@@ -1,101 +1,111 @@
-"""The datasets, as arrays and as tf.data pipelines of (images, labels, noise).
+"""The datasets by their names, as tf.data pipelines of (images, labels, noise).
 
 The batch, its augmentation and its noise are functions of the seed and the step alone, so a run that
-is resumed at a step sees what it would have seen.
+is resumed at a step sees what it would have seen, and so do several workers, of which each makes its
+part of a batch.
 """
 
-import dataclasses
+import math
+import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
 import glow_tf.quantization as quantization
+from experiments import configs, embedded, image_folder, tfds_source, tfrecords
 from experiments.augmentation import augment
 from experiments.hyperparameters import UsageError
-
-_TFDS = {"cifar10": "cifar10", "mnist": "mnist"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """Images uint8 [N, H, W, C] and labels int32 [N]."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self):
-        """Returns N."""
-        return len(self.images)
+from experiments.sources import Files, Images
 
 
-def load(hps: dict, split: str, download: bool = False) -> Images:
-    """Reads a split of the dataset `hps["problem"]`, in the dataset's own order.
+def define_flags():
+    """Defines the flags of reading."""
+    flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")
+    flags.DEFINE_bool(
+        "skip_corrupt", False, "Check all images first, and leave out damaged ones and those of a wrong size."
+    )
+
+
+def load(hps: dict, split: str, download: bool = False, skip_corrupt: bool = False) -> Images | Files:
+    """Opens a split of the dataset `hps["problem"]`, in the dataset's own order.
 
     Args:
-        hps: resolved hyperparameters; problem, data_dir, image_size, n_test and n_channels are read.
+        hps: resolved hyperparameters; problem, category, data_dir, image_size and n_test are read.
         split: "train" or "test".
         download: whether TFDS may download the dataset.
+        skip_corrupt: whether bad images are left out, with a warning, rather than an error when they
+            are read.
 
     Raises:
         UsageError: if the dataset can't be read, or not at this size.
     """
-    problem = hps["problem"]
-    if problem == "digits":
-        images, labels = _digits(split)
-    elif problem in _TFDS:
-        images, labels = _tfds(_TFDS[problem], split, hps["data_dir"], download)
-        if problem == "mnist":
-            # As the original: padded to 32x32, and three equal channels.
-            images = np.tile(np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))), (1, 1, 1, 3))
-    else:
-        raise UsageError(
-            f"The hyperparameters of problem {problem!r} are known (--dry_run prints them), but images "
-            f"are read of these problems only: digits, {', '.join(_TFDS)}."
-        )
-    size, full = hps["image_size"], images.shape[1]
-    if size > full or full % size:
-        raise UsageError(f"--image_size of {problem} must divide {full}, the size of its images, got {size}.")
-    if split == "test":
-        if hps["n_test"] > len(images):
-            raise UsageError(f"--n_test is {hps['n_test']}, but {problem} has {len(images)} test images.")
-        images, labels = images[: hps["n_test"]], labels[: hps["n_test"]]
-    return Images(images, labels.astype(np.int32))
-
-
-def _digits(split):
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    # 17 grey levels, 0 to 16, in steps of 16; the last 360 images, of other writers, are held out.
-    images = np.minimum(data.images * 16, 255).astype(np.uint8)[..., None]
-    part = slice(None, -360) if split == "train" else slice(-360, None)
-    return images[part], data.target[part]
-
-
-def _tfds(name, split, data_dir, download):
-    import tensorflow_datasets as tfds
-    from google.protobuf import json_format
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir or None)
-        if download:
-            builder.download_and_prepare()
-        if split not in builder.info.splits:
-            raise UsageError(
-                f"There is no TFDS dataset {name!r} in {builder.data_path}. Give its --data_dir, or let "
-                "TFDS fetch it with --download."
+    problem, size = hps["problem"], hps["image_size"]
+    data = _open(problem, split, hps, download, skip_corrupt)
+    if isinstance(data, Files) and skip_corrupt:
+        problems = getattr(data, "lost", []) + data.drop_bad()
+        if problems:
+            print(
+                f"warning: left out {len(problems)} bad parts of the {split} data of {problem}, the first "
+                f"one: {problems[0]}",
+                file=sys.stderr,
             )
-        data = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-    except (OSError, tf.errors.OpError, json_format.Error) as error:
-        raise UsageError(f"Can't read the TFDS dataset {name!r} in {data_dir!r}: {error}") from error
-    images, labels = data["image"], data["label"]
-    if "id" in data:  # TFDS shuffles when it writes.
-        order = np.argsort(data["id"], kind="stable")
-        images, labels = images[order], labels[order]
-    return images, labels
+    if isinstance(data, Images):
+        full = data.images.shape[1]
+        if size > full or full % size:
+            raise UsageError(
+                f"--image_size of {problem} must divide {full}, the size of its images, got {size}."
+            )
+    if not len(data):
+        raise UsageError(f"The {split} data of {problem} in --data_dir {hps['data_dir']!r} are empty.")
+    n_test = hps["n_test"]
+    if split == "test" and n_test != configs.ALL:
+        if n_test > len(data):
+            raise UsageError(f"--n_test is {n_test}, but {problem} has {len(data)} test images.")
+        if isinstance(data, Images):
+            return Images(data.images[:n_test], data.labels[:n_test])
+        data.drop(np.arange(n_test, len(data)))
+    return data
 
 
-def train_batches(data: Images, hps: dict, batch_size: int, first_step: int = 0) -> tf.data.Dataset:
+def _open(problem, split, hps, download, skip_corrupt):
+    size, data_dir = hps["image_size"], hps["data_dir"]
+    if problem == "digits":
+        return embedded.digits(split)
+    if problem == "patches":
+        if size > 160:
+            raise UsageError(f"--image_size of patches must be at most 160, got {size}.")
+        return embedded.patches(split, size)
+    if problem == "cifar10":
+        return tfds_source.in_memory(problem, split, data_dir, download)
+    if problem == "mnist":
+        data = tfds_source.in_memory(problem, split, data_dir, download)
+        # As the original: padded to 32x32, and three equal channels.
+        images = np.pad(data.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        return Images(np.tile(images, (1, 1, 1, 3)), data.labels)
+    if problem == "folder":
+        if not pathlib.Path(data_dir or "-").is_dir():
+            raise UsageError(f"--problem folder needs --data_dir, a folder of images; got {data_dir!r}.")
+        return image_folder.ImageFolder(image_folder.find(data_dir, split), size)
+    # The original appends the category to the folder.
+    folder = pathlib.Path(data_dir) / hps["category"] if data_dir else None
+    files = tfrecords.find(folder, split, size) if folder else []
+    if not files and problem == "imagenet-oord":
+        return tfds_source.downsampled_imagenet(split, size, data_dir, download, skip_corrupt)
+    if not files:
+        raise UsageError(
+            f"--problem {problem} is read from TFRecords: there are no files "
+            f"{tfrecords.SPLITS[split]}/NAME-{tfrecords.resolution(size)}-s-SSSS-of-NNNN.tfrecords in "
+            f"--data_dir {str(folder or data_dir)!r}. Write them with `python -m experiments.records`."
+        )
+    random_crop = problem == "lsun_realnvp"
+    return tfrecords.Records(files, (size, size, 3), random_crop=random_crop, skip_corrupt=skip_corrupt)
+
+
+def train_batches(
+    data: Images | Files, hps: dict, batch_size: int, first_step: int = 0, part: int = 0, n_parts: int = 1
+) -> tf.data.Dataset:
     """Returns endless batches (images, labels, noise): uniform permutations of the data, one by one.
 
     Args:
@@ -103,38 +113,83 @@ def train_batches(data: Images, hps: dict, batch_size: int, first_step: int = 0)
         hps: resolved hyperparameters; dal, problem, image_size, n_bits_x and seed are read.
         batch_size: int, all replicas together.
         first_step: int, the step to start at.
+        part: int, which of the n_parts equal parts of each batch to make.
+        n_parts: int, a divisor of batch_size.
     """
     order = tf.data.Dataset.range(len(data))
     order = order.shuffle(len(data), seed=hps["seed"], reshuffle_each_iteration=True).repeat()
     order = order.batch(batch_size, drop_remainder=True)
-    images, labels = tf.constant(data.images), tf.constant(data.labels)
+    n = batch_size // n_parts
+    first = part * n
+    read = data.reader()
 
     def prepare(step, index):
         seed = tf.stack([tf.constant(hps["seed"], tf.int64), step])
-        warped = augment(tf.gather(images, index), hps["dal"], hps["problem"], seed)
+        images, labels = read(index[first : first + n], seed)
+        warped = augment(images, hps["dal"], hps["problem"], seed, first, batch_size)
         batch = _to_size(warped, hps["image_size"])
-        return batch, tf.gather(labels, index), _noise(batch, hps, seed)
+        noise = _noise([batch_size, *batch.shape[1:]], hps, seed)
+        return batch, labels, noise[first : first + n]
 
     order = order.enumerate().skip(first_step)
     return order.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def init_batch(data: Images, hps: dict):
+def init_batch(data: Images | Files, hps: dict):
     """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'."""
     n = min(hps["local_batch_init"], len(data))
     return next(iter(train_batches(data, hps, n)))
 
 
-def test_batches(data: Images, hps: dict, batch_size: int) -> tf.data.Dataset:
+def test_batches(data: Images | Files, hps: dict, batch_size: int) -> tf.data.Dataset:
     """Returns batches (images, labels, noise) of every image once, not augmented, the same each time."""
+    read = data.reader()
 
-    def prepare(step, batch):
-        images, labels = batch
+    def prepare(step, index):
+        seed = tf.stack([tf.constant(0, tf.int64), step])
+        images, labels = read(index, seed)
         images = _to_size(tf.cast(images, tf.float32), hps["image_size"])
-        return images, labels, _noise(images, hps, tf.stack([tf.constant(0, tf.int64), step]))
+        return images, labels, _noise(tf.shape(images), hps, seed)
 
-    batches = tf.data.Dataset.from_tensor_slices((data.images, data.labels)).batch(batch_size)
-    return batches.enumerate().map(prepare).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.range(len(data)).batch(batch_size).enumerate()
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def distributed_train_batches(strategy, data, hps: dict, batch_size: int, first_step: int):
+    """Returns `train_batches` for all replicas: each worker makes its own part of each batch."""
+
+    def make(context):
+        batches = train_batches(
+            data, hps, batch_size, first_step, context.input_pipeline_id, context.num_input_pipelines
+        )
+        return batches.rebatch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(make)
+
+
+def distributed_test_batches(strategy, data, hps: dict):
+    """Returns `test_batches` for all replicas with weights, and how many batches there are.
+
+    The last batch is filled up, with images of weight 0, so that all replicas get as many.
+    """
+    n_replicas = strategy.num_replicas_in_sync
+    size = math.ceil(hps["n_batch_test"] / n_replicas) * n_replicas
+
+    def fill(images, labels, noise):
+        n = tf.shape(images)[0]
+        weights = tf.cast(tf.range(size) < n, tf.float32)
+        index = tf.range(size) % n
+        full = (tf.gather(x, index) for x in (images, labels, noise))
+        return *(tf.ensure_shape(x, [size, *x.shape[1:]]) for x in full), weights
+
+    def make(context):
+        n = size // context.num_input_pipelines
+        first = context.input_pipeline_id * n
+        batches = test_batches(data, hps, size).map(fill)
+        mine = batches.map(lambda *batch: tuple(x[first : first + n] for x in batch))
+        return mine.rebatch(size // n_replicas)
+
+    return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / size)
 
 
 def _to_size(images, size):
@@ -147,5 +202,5 @@ def _to_size(images, size):
     return tf.cast(tf.clip_by_value(tf.floor(images), 0.0, 255.0), tf.uint8)
 
 
-def _noise(images, hps, seed):
-    return quantization.dequantization_noise(tf.shape(images), hps["n_bits_x"], seed)
+def _noise(shape, hps, seed):
+    return quantization.dequantization_noise(shape, hps["n_bits_x"], seed)

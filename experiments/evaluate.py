@@ -9,10 +9,9 @@ average. "inverse_error" is max |decode_float(encode(x)) - x'| over the first ba
 
 import json
 
-import tensorflow as tf
 from absl import flags
 
-from experiments import callbacks, datasets, hyperparameters, runs
+from experiments import callbacks, datasets, health, hyperparameters, runs
 
 FLAGS = flags.FLAGS
 
@@ -20,20 +19,7 @@ FLAGS = flags.FLAGS
 def define_flags():
     """Defines the flags of the command."""
     runs.define_flags()
-    flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")
-
-
-def inverse_error(run: runs.Run, batch) -> float:
-    """Returns the largest absolute error of decode_float(encode(x)) on a batch."""
-    images, labels, noise = batch
-    glow = run.glow
-
-    @tf.function
-    def error():
-        restored = glow.decode_float(glow.encode(images, labels, noise), labels)
-        return tf.reduce_max(tf.abs(restored - glow.dequantize(images, noise)))
-
-    return float(error())
+    datasets.define_flags()
 
 
 def main(argv):
@@ -41,14 +27,14 @@ def main(argv):
     del argv
     run = runs.load()
     hps = run.hps
-    data = datasets.load(hps, "test", FLAGS.download)
+    data = datasets.load(hps, "test", FLAGS.download, FLAGS.skip_corrupt)
     batches = datasets.test_batches(data, hps, hps["n_batch_test"])
     if FLAGS.openai_checkpoint:
         results = {"raw": run.model.evaluate(batches, verbose=0, return_dict=True)}
     else:
         results = callbacks.evaluate_both(run, batches)
     about = dict(problem=hps["problem"], n_bits_x=hps["n_bits_x"], test_images=len(data))
-    error = inverse_error(run, next(iter(batches)))
+    error = health.inverse_error(run, next(iter(batches)))
     print(json.dumps(about | results | dict(inverse_error=error), indent=2))
 
 

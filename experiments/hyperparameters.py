@@ -47,7 +47,11 @@ _HELP = dict(
     seed="Seed of weights, data order and noise.",
     flow_permutation="0 reverse, 1 shuffle, 2 invconv; or the word.",
     flow_coupling="0 additive, 1 affine; or the word.",
+    dtype="float32 or mixed_bfloat16, where only the coupling networks' convolutions are bfloat16.",
+    clip_norm="Largest norm of the gradients of all weights together; 0 doesn't clip.",
 )
+
+_DEFAULTS = configs.DEFAULTS | configs.OWN_DEFAULTS
 
 _WORDS = dict(flow_permutation=PERMUTATIONS, flow_coupling=COUPLINGS)
 
@@ -58,7 +62,7 @@ class UsageError(Exception):
 
 def define_flags():
     """Defines the original's flags; what isn't given is the problem's or the original's default."""
-    for name, default in configs.DEFAULTS.items():
+    for name, default in _DEFAULTS.items():
         help_text = f"{_HELP[name]} Default: {default!r}"
         other = {
             problem: values[name] for problem, values in configs.PROBLEM_DEFAULTS.items() if name in values
@@ -69,6 +73,8 @@ def define_flags():
             flags.DEFINE_enum(name, None, allowed, help_text)
         elif name == "optimizer":
             flags.DEFINE_enum(name, None, ["adamax", "adam"], help_text)
+        elif name == "dtype":
+            flags.DEFINE_enum(name, None, ["float32", "mixed_bfloat16"], help_text)
         elif isinstance(default, bool):
             flags.DEFINE_boolean(name, None, help_text)
         elif isinstance(default, int):
@@ -99,7 +105,7 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
     problem = given.get("problem", configs.DEFAULTS["problem"])
     if problem not in configs.PROBLEMS:
         raise UsageError(f"Unknown problem {problem!r}; known: {', '.join(configs.PROBLEMS)}.")
-    hps = configs.DEFAULTS | configs.PROBLEM_DEFAULTS.get(problem, {}) | given
+    hps = _DEFAULTS | configs.PROBLEM_DEFAULTS.get(problem, {}) | given
     about = configs.PROBLEMS[problem]
     for name in ("image_size", "n_test"):
         if hps[name] == -1:
@@ -109,6 +115,8 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
         value = str(hps[name])
         hps[name] = words.index(value) if value in words else int(value)
     for name, value in hps.items():
+        if name == "n_test" and value == configs.ALL:
+            continue
         if isinstance(value, (int, float)) and value < 0:
             raise UsageError(f"--{name} must be at least 0, got {value}.")
     for name in (
@@ -122,7 +130,7 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
         "epochs_full_sample",
         "polyak_epochs",
     ):
-        if hps[name] <= 0:
+        if hps[name] == 0:
             raise UsageError(f"--{name} must be positive, got {hps[name]}.")
     if hps["dal"] not in (0, 1, 2):
         raise UsageError(f"--dal must be 0, 1 or 2, got {hps['dal']}.")
@@ -137,7 +145,7 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
 
 def given_flags() -> dict:
     """Returns the hyperparameters that the command line gives."""
-    return {name: FLAGS[name].value for name in configs.DEFAULTS}
+    return {name: FLAGS[name].value for name in _DEFAULTS}
 
 
 def glow_config(hps: dict) -> glow_tf.GlowConfig:
@@ -156,6 +164,7 @@ def glow_config(hps: dict) -> glow_tf.GlowConfig:
             n_y=hps["n_y"],
             n_bits_x=hps["n_bits_x"],
             memory="reverse" if hps["gradient_checkpointing"] else "store",
+            dtype=hps.get("dtype", "float32"),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -166,11 +175,13 @@ def save(hps: dict, logdir: pathlib.Path) -> None:
     file = logdir / "hps.json"
     if not file.exists():
         logdir.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(hps, indent=2) + "\n")
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(hps, indent=2) + "\n")
+        new.replace(file)  # Whole or not at all.
         return
     # A longer run, or one that looks more often, is the same run.
     free = {"epochs", "epochs_full_valid", "epochs_full_sample", "data_dir", "n_batch_test"}
-    old = load(logdir)
+    old = configs.OWN_DEFAULTS | load(logdir)
     names = sorted(k for k in old.keys() | hps.keys() if old.get(k) != hps.get(k) and k not in free)
     if names:
         changes = ", ".join(f"{k}: {old.get(k)!r} there, {hps.get(k)!r} here" for k in names)
@@ -188,12 +199,12 @@ def load(logdir: pathlib.Path) -> dict:
     return json.loads(file.read_text())
 
 
-def run(main):
+def run(main, takes_arguments: bool = False):
     """Runs a command's main(argv) as absl does; a UsageError is printed and exits with 2."""
 
     def guarded(argv):
         logging.set_verbosity(logging.WARNING)  # Not a line for every checkpoint.
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
         try:
             main(argv)

@@ -7,17 +7,25 @@ from absl import flags
 
 import glow_tf
 from experiments import hyperparameters
+from experiments.checkpoints import Checkpoints
 from experiments.hyperparameters import UsageError
-from glow_tf.training import GlowModel
+from glow_tf.training import STATISTICS, GlowModel, NotFiniteError
 
 WEIGHTS = ("raw", "polyak")
+N_LAST = 3  # Checkpoints `last` that are kept.
 
 
 class Run:
     """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
 
-    def __init__(self, hps: dict, logdir):
-        """Makes them from resolved hyperparameters; nothing is read."""
+    def __init__(self, hps: dict, logdir, jit_compile: bool = False):
+        """Makes them from resolved hyperparameters; nothing is read.
+
+        Args:
+            hps: resolved hyperparameters.
+            logdir: where the checkpoints are.
+            jit_compile: whether XLA compiles the training step.
+        """
         self.hps = hps
         self.logdir = pathlib.Path(logdir)
         self.glow = glow_tf.Glow(hyperparameters.glow_config(hps), seed=hps["seed"])
@@ -29,16 +37,30 @@ class Run:
             hps["beta1"],
             hps["beta2"],
             hps["weight_decay"],
+            global_clipnorm=hps.get("clip_norm") or None,
         )
         # Now, so that the Polyak average starts at the weights before data-dependent initialisation.
         self.optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer=self.optimizer, weighted_metrics=[])
-        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        checkpoint = tf.train.Checkpoint(glow=self.glow, optimizer=self.optimizer, epoch=self.epoch)
-        self._managers = {
-            name: tf.train.CheckpointManager(checkpoint, str(self.logdir / name), max_to_keep=1)
-            for name in ("last", "best")
+        self.model.compile(optimizer=self.optimizer, weighted_metrics=[], jit_compile=jit_compile)
+        # The means of the statistics over the epoch so far, for an epoch that is cut.
+        self.means = tf.Variable(tf.zeros([len(STATISTICS)]), trainable=False, name="means")
+        weights = dict(glow=self.glow, optimizer=self.optimizer)
+        self._checkpoints = {
+            "last": Checkpoints(
+                tf.train.Checkpoint(**weights, means=self.means), self.logdir / "last", N_LAST
+            ),
+            "best": Checkpoints(tf.train.Checkpoint(**weights), self.logdir / "best", 1),
         }
+
+    @property
+    def step(self) -> int:
+        """Training steps so far."""
+        return int(self.optimizer.iterations.numpy())
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the logdir: the first worker, or the only one."""
+        return tf.distribute.get_strategy().extended.should_checkpoint
 
     @property
     def batch_size(self) -> int:
@@ -52,35 +74,50 @@ class Run:
     @property
     def n_processed(self) -> int:
         """Images so far, at the anchor size, which the original's schedule counts."""
-        return int(self.optimizer.iterations) * self._processed_a_step
+        return self.step * self._processed_a_step
 
     @property
     def n_images(self) -> int:
         """Images so far."""
-        return int(self.optimizer.iterations) * self.batch_size
+        return self.step * self.batch_size
 
-    def save(self, name: str) -> str:
-        """Writes the checkpoint `last` or `best`; returns its prefix."""
-        return self._managers[name].save(int(self.epoch))
+    def tell(self, text: str) -> None:
+        """Prints a line; only the chief does."""
+        if self.is_chief:
+            print(text, flush=True)
+
+    def save(self, name: str) -> None:
+        """Writes the checkpoint `last` or `best` of this step; only the chief does.
+
+        Raises:
+            NotFiniteError: if a weight isn't finite, so that what is kept is good.
+        """
+        if not self.is_chief:
+            return
+        variables = [*self.glow.variables, *self.optimizer.variables]
+        wrong = [v.name for v in variables if v.dtype.is_floating and not _is_finite(v)]
+        if wrong:
+            raise NotFiniteError(
+                f"After training step {self.step}, {len(wrong)} variables aren't finite: {wrong[0]}, ..."
+            )
+        self._checkpoints[name].save(self.step)
 
     def saved(self, name: str) -> str | None:
-        """Returns the prefix of the checkpoint `last` or `best`, or None."""
-        return self._managers[name].latest_checkpoint
+        """Returns the prefix of the newest checkpoint `last` or `best`, or None."""
+        return next(iter(self._checkpoints[name].prefixes()), None)
 
     def restore(self, name: str) -> None:
-        """Reads the checkpoint `last` or `best`.
+        """Reads the newest checkpoint `last` or `best` that isn't damaged.
 
         Raises:
             UsageError: if there is none, or it doesn't fit.
         """
-        prefix = self.saved(name)
-        if prefix is None:
+        if self._checkpoints[name].restore() is None:
             raise UsageError(f"There is no checkpoint {name!r} in {self.logdir}.")
-        try:
-            status = self._managers[name].checkpoint.restore(prefix)
-            status.assert_existing_objects_matched()
-        except (ValueError, AssertionError, tf.errors.OpError) as error:
-            raise UsageError(f"The checkpoint {prefix} can't be read: {error}") from error
+
+
+def _is_finite(variable) -> bool:
+    return bool(tf.reduce_all(tf.math.is_finite(variable)))
 
 
 def define_flags():

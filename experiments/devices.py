@@ -1,0 +1,73 @@
+"""Which devices train: one, all GPUs of a machine, or several machines."""
+
+import json
+import os
+
+import tensorflow as tf
+from absl import flags
+
+from experiments.hyperparameters import UsageError
+
+FLAGS = flags.FLAGS
+_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+
+
+def define_flags():
+    """Defines the flags of the devices."""
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        STRATEGIES,
+        "one_device; mirrored: all GPUs of the machine (or the --logical_cpus); multi_worker: the machines "
+        "of the environment variable TF_CONFIG; auto: multi_worker if TF_CONFIG names several workers, else "
+        "mirrored if there are several devices, else one_device.",
+    )
+    flags.DEFINE_integer(
+        "logical_cpus", 1, "Split the CPU into as many devices, to try replicas without GPUs.", lower_bound=1
+    )
+    flags.DEFINE_bool("xla", False, "Compile the training step by XLA; for GPUs: on CPUs it is slower.")
+
+
+def n_workers() -> int:
+    """Returns how many workers TF_CONFIG names, 1 without it.
+
+    Raises:
+        UsageError: if TF_CONFIG isn't what TensorFlow takes.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        cluster = json.loads(text or "{}").get("cluster", {})
+        return max(1, len(cluster.get("chief", [])) + len(cluster.get("worker", [])))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"TF_CONFIG must be JSON such as {_EXAMPLE}, with another index on each worker; got {text!r}."
+        ) from error
+
+
+def strategy() -> tf.distribute.Strategy:
+    """Returns the strategy that the flags ask for; comes before anything else of TensorFlow.
+
+    Raises:
+        UsageError: if it needs what isn't there.
+    """
+    if FLAGS.logical_cpus > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_cpus
+        )
+    n_gpus = len(tf.config.list_physical_devices("GPU"))
+    n_devices = n_gpus or FLAGS.logical_cpus
+    kind = FLAGS.strategy
+    if kind == "auto":
+        kind = "multi_worker" if n_workers() > 1 else "mirrored" if n_devices > 1 else "one_device"
+    if kind == "multi_worker":
+        if not os.environ.get("TF_CONFIG"):
+            raise UsageError(
+                f"--strategy multi_worker needs the environment variable TF_CONFIG on each worker: {_EXAMPLE}"
+            )
+        n_workers()
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if kind == "mirrored":
+        return tf.distribute.MirroredStrategy([f"{'GPU' if n_gpus else 'CPU'}:{i}" for i in range(n_devices)])
+    return tf.distribute.get_strategy()

@@ -1,0 +1,43 @@
+"""What is measured of a model besides its loss: whether it still inverts what it computes."""
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.runs import Run
+
+
+def inverse_error(run: Run, batch) -> float:
+    """Returns the largest absolute error of decode_float(encode(x)) on a batch."""
+    return float(_inverse_error(run.glow)(*batch))
+
+
+def _inverse_error(glow):
+    @tf.function
+    def error(images, labels, noise):
+        restored = glow.decode_float(glow.encode(images, labels, noise), labels)
+        return tf.reduce_max(tf.abs(restored - glow.dequantize(images, noise)))
+
+    return error
+
+
+def condition_number(run: Run) -> float:
+    """Returns the largest condition number of the 1x1 convolutions' matrices, 1 where there are none."""
+    matrices = [level["invconv_W"].numpy() for level in run.glow.levels if "invconv_W" in level]
+    return max((float(np.linalg.cond(m.astype(np.float64)).max()) for m in matrices), default=1.0)
+
+
+class Health:
+    """The inverse's error on one batch, the same at every evaluation, and the condition number."""
+
+    def __init__(self, run: Run, batch):
+        """Makes it for a run and a batch (images, labels, noise)."""
+        self._run, self._batch = run, batch
+        self._inverse_error = _inverse_error(run.glow)  # Traced once.
+
+    def measure(self) -> dict:
+        """Returns `inverse_error` and `condition_number`."""
+        error = float(self._inverse_error(*self._batch))
+        return dict(
+            inverse_error=float(f"{error:.3g}"),
+            condition_number=float(f"{condition_number(self._run):.5g}"),
+        )

@@ -1,0 +1,158 @@
+r"""The rows of the paper: their commands, what they cost, and what was measured; and the ablation.
+
+    python -m experiments.reproduce                                   # the table of all rows, as Markdown
+    python -m experiments.reproduce --row cifar10 --logdir logs/cifar10 --data_dir DIR
+    python -m experiments.reproduce --ablation --seeds 0,1,2 --logdir logs/ablation --data_dir DIR
+
+A row's "measured" is of the run in --logdir/ROW, if there is one. --row runs `experiments.train` with the
+row's flags; --ablation runs figure 3's six models (3 permutations x 2 couplings) for each seed, one
+after the other, goes on with what is missing when it is started again, and draws
+--logdir/ablation.png. What follows `--` is handed to `experiments.train`, after the row's own flags:
+
+    python -m experiments.reproduce --ablation --logdir logs/small --data_dir DIR -- --depth 4 --width 32
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import matplotlib
+from absl import flags
+
+from experiments import configs, hyperparameters, list_flags, parameter_count
+from experiments.hyperparameters import UsageError
+from glow_tf.bijectors.glow_step import PERMUTATIONS
+from glow_tf.glow import COUPLINGS
+
+FLAGS = flags.FLAGS
+_COLUMNS = ("row", "paper", "L, K, width", "bits", "parameters", "images a step", "measured", "epoch")
+
+
+def define_flags():
+    """Defines the flags of the command."""
+    flags.DEFINE_enum("row", None, list(configs.ROWS), "Run this row.")
+    flags.DEFINE_bool("ablation", False, "Run the ablation of figure 3.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the ablation.")
+    flags.DEFINE_string("logdir", "logs/paper", "Where the runs are, a folder a row.")
+    flags.DEFINE_string("data_dir", "", "Where the dataset is.")
+
+
+def command(row: str, logdir, data_dir: str = "", extra=()) -> list[str]:
+    """Returns the training command of a row.
+
+    Args:
+        row: a key of `configs.ROWS`.
+        logdir: where the run is written.
+        data_dir: where the dataset is; TFDS' default if empty.
+        extra: further flags, which win.
+    """
+    given = configs.ROWS[row]["flags"] | dict(logdir=logdir) | (dict(data_dir=data_dir) if data_dir else {})
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
+    return ["-m", "experiments.train", *words, *extra]
+
+
+def measured(logdir: pathlib.Path) -> tuple[float, int] | None:
+    """Returns the best test bits per dimension of a run's raw weights, and its epoch; None without a run."""
+    rows = curve(logdir)
+    return min(((row["bits_x"], row["epoch"]) for row in rows), default=None)
+
+
+def curve(logdir: pathlib.Path) -> list[dict]:
+    """Returns the rows of a run's test.txt."""
+    file = logdir / "test.txt"
+    return [json.loads(line) for line in file.read_text().splitlines()[1:]] if file.exists() else []
+
+
+def table(logdir: pathlib.Path) -> str:
+    """Returns the table of all rows in Markdown, and their commands."""
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS)]
+    for row, entry in configs.ROWS.items():
+        hps = hyperparameters.resolve(entry["flags"])
+        result = measured(logdir / row)
+        lines.append(
+            [
+                row,
+                entry["bits_per_dim"] or "",
+                f"{hps['n_levels']}, {hps['depth']}, {hps['width']}",
+                hps["n_bits_x"],
+                f"{parameter_count.parameters(hyperparameters.glow_config(hps)) / 1e6:.1f}M",
+                hps["local_batch_train"],
+                f"{result[0]:.4f}" if result else "",
+                result[1] if result else "",
+            ]
+        )
+    text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    commands = "\n".join(f"# {row}\npython {' '.join(command(row, logdir / row))}" for row in configs.ROWS)
+    return f"{text}\n\n{commands}"
+
+
+def run(row: str, logdir, extra) -> None:
+    """Trains a row to its end; raises a UsageError if the training fails."""
+    code = subprocess.run([sys.executable, *command(row, logdir, FLAGS.data_dir, extra)]).returncode
+    if code:
+        raise UsageError(
+            f"Training of {row} in {logdir} ended with the exit code {code}, see above. The same command "
+            "goes on with it."
+        )
+
+
+def ablation(logdir: pathlib.Path, seeds: list[int], extra) -> None:
+    """Trains the six models of figure 3 for each seed, those that aren't done, and draws their curves."""
+    runs = {}
+    for seed in seeds:
+        for permutation in PERMUTATIONS:
+            for coupling in COUPLINGS:
+                row = f"ablation_{permutation}_{coupling}"
+                runs[permutation, coupling, seed] = logdir / f"{permutation}_{coupling}_{seed}"
+                run(row, runs[permutation, coupling, seed], [f"--seed={seed}", *extra])
+                draw({key: curve(path) for key, path in runs.items()}, logdir / "ablation.png")
+    print(f"Wrote {logdir / 'ablation.png'}.")
+    for permutation in PERMUTATIONS:
+        for coupling in COUPLINGS:
+            last = [curve(runs[permutation, coupling, seed])[-1]["bits_x"] for seed in seeds]
+            print(f"{permutation:8} {coupling:9} {sum(last) / len(last):.4f} bits/dim at the end, {last}")
+
+
+def draw(curves: dict, path) -> None:
+    """Draws the test curves, one panel a coupling, as figure 3.
+
+    Args:
+        curves: from (permutation, coupling, seed) to rows of test.txt.
+        path: of the picture.
+    """
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(COUPLINGS), figsize=(10, 4), sharey=True, layout="constrained")
+    colours = dict(zip(PERMUTATIONS, ("tab:red", "tab:orange", "tab:blue"), strict=True))
+    for (permutation, coupling, _), rows in curves.items():
+        axis = axes[COUPLINGS.index(coupling)]
+        label = permutation if permutation not in axis.get_legend_handles_labels()[1] else None
+        x, y = [row["n_images"] / 1000 for row in rows], [row["bits_x"] for row in rows]
+        axis.plot(x, y, color=colours[permutation], label=label, linewidth=1, marker=".", markersize=4)
+    for axis, coupling in zip(axes, COUPLINGS, strict=True):
+        axis.set(title=coupling, xlabel="thousand training images")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set_ylabel("test bits per dimension")
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def main(argv):
+    """Runs the command."""
+    logdir = pathlib.Path(FLAGS.logdir)
+    if FLAGS.row and FLAGS.ablation:
+        raise UsageError("Give --row or --ablation, not both.")
+    if FLAGS.row:
+        run(FLAGS.row, logdir, argv[1:])
+    elif FLAGS.ablation:
+        ablation(logdir, list_flags.integers("seeds"), argv[1:])
+    else:
+        print(table(logdir))
+
+
+if __name__ == "__main__":
+    define_flags()
+    hyperparameters.run(main, takes_arguments=True)
