@@ -208,7 +208,7 @@ def test_density_correction_on_a_manifold():
     )
     line = tf.constant([[1.0, 2.0, -1.0]])
     for bijector in (actnorm, conv):
-        space = spaces.GeneralSpace(Line(line), 1)
+        space = spaces.GeneralSpace(Line(line))
         image = bijector.forward(line)  # Linear: b is 0.
         correction, _ = bijector.experimental_compute_density_correction(tf.zeros(3), space, event_ndims=1)
         np.testing.assert_allclose(correction, tf.math.log(tf.norm(image) / tf.norm(line)), rtol=1e-5)
