@@ -28,7 +28,7 @@ def test_two_moons_flows_have_as_many_parameters(rng):
         (vae, lambda r: r["Glow as prior"] < r["plain"] and r["Glow as likelihood"] < r["plain"] - 0.3),
         (class_mixture, lambda r: r["accuracy"] > 0.75 and r["bits_per_dim"] < 2.7),
         (inpainting, lambda r: r["posterior mean"] < 0.9 * r["mean digit"] and r["accepted"] > 0.4),
-        (chains, lambda r: 0 <= r["lowest"] and r["highest"] <= 1 and r["after"] > r["before"] + 1),
+        (chains, lambda r: r["lowest"] >= 0 and r["highest"] <= 1 and r["after"] > r["before"] + 1),
         (
             out_of_distribution,
             # The caveat is part of the example: smooth images are more likely than the model's own data.

@@ -91,10 +91,12 @@ def maf(depth, width, rng):
     return tfb.Chain(steps[::-1])
 
 
-def fit(flow, data, steps, batch_size=256, rate=5e-3):
+def fit(flow, data, steps, batch_size=1024, rate=1e-2):
     """Maximises the likelihood of data; returns the distribution."""
     model = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(2)), tfb.Invert(flow))
-    optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(rate, steps))
+    optimizer = tf_keras.optimizers.Adam(
+        tf_keras.optimizers.schedules.CosineDecay(rate, steps), global_clipnorm=1.0
+    )
 
     @tf.function
     def step(x):
@@ -127,7 +129,7 @@ def main(out=pathlib.Path("docs/pictures"), steps=2000, seed=0):
     train, test = (((x - mean) / scale).astype(np.float32) for x in (train, test))
     axis = np.linspace(-2.2, 2.2, 150, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis), -1)
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.5), layout="constrained")
     axes[0].scatter(*test[:1000].T, s=1)
     axes[0].set_title("held-out points")
     results = {}
