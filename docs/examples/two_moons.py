@@ -48,6 +48,7 @@ def glow(depth, width, rng):
         coupling = bijectors.AffineCoupling(Network(1, 2, width, rng))
         reversal = tf.Variable([[0.0, 1.0], [1.0, 0.0]])
         steps += [bijectors.ActNorm(2), bijectors.Invertible1x1Conv(w=reversal), coupling]
+    steps.append(bijectors.ActNorm(2))  # As Glow's top prior: the mean and the scale of the base are learned.
     return tfb.Chain(steps[::-1])
 
 
