@@ -1,6 +1,7 @@
 """Glow: from a configuration to a bijector to a distribution over images."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -171,16 +172,8 @@ class Glow(tf.Module):
         config = self.config
         additive = config.flow_coupling == "additive"
 
-        def make_step(parameters):
-            return GlowStep(
-                permutation=config.flow_permutation,
-                additive=additive,
-                parameters=parameters,
-                compute_dtype=self._compute_dtype,
-            )
-
         return Scan(
-            make_step,
+            functools.partial(_step, config.flow_permutation, additive, self._compute_dtype),
             self.levels[level],
             memory=memory,
             n_kept=n_kept * 2**level,
@@ -200,6 +193,13 @@ class Glow(tf.Module):
         Raises:
             ValueError: if the model is conditioned on labels and there are none, or they are out of
                 range.
+        """
+        return self._flow(y, self.config.memory, 0)
+
+    def _training_flow(self, y) -> MultiScale:
+        """Returns `flow(y)`, faster to train, which a SavedModel can't hold.
+
+        Kept activations are in TensorArrays, and a SavedModel holds no gradient that needs one of these.
         """
         return self._flow(y, self.config.memory, N_KEPT)
 
@@ -222,6 +222,11 @@ class Glow(tf.Module):
 
     def distribution(self, y=None, temperature=1.0) -> tfd.TransformedDistribution:
         """Returns the distribution of dequantised images.
+
+        Its samples know their log-density: `log_prob` of a tensor that `sample` returned inverts nothing. A
+        tf.Module that has it as an attribute, or calls it, can be saved by `tf.saved_model.save`, gradients
+        included (for `memory` "store" and "recompute" only without them:
+        `tf.saved_model.SaveOptions(experimental_custom_gradients=False)`). To train, `losses` is faster.
 
         Args:
             y: int labels [B] or scalar; only with `ycond`. Its shape is the batch shape.
@@ -246,7 +251,12 @@ class Glow(tf.Module):
             parts = tf.ensure_shape(parts, [*static, *shape])
             return tfd.Independent(tfd.Normal(tf.zeros([], parts.dtype), parts), 3)
 
-        return tfd.JointDistributionSequential([part(shape) for shape in self.config.eps_shapes])
+        base = tfd.JointDistributionSequential([part(shape) for shape in self.config.eps_shapes])
+        # TFP keeps the parts here, in a dict with the number of a graph as key; tracked, such a key would
+        # keep a tf.Module that has the distribution as an attribute from being saved. Deleting ends that.
+        del base._single_sample_distributions
+        base._single_sample_distributions = base._no_dependency({})
+        return base
 
     # --- Inputs, checked ---
 
@@ -358,7 +368,7 @@ class Glow(tf.Module):
             classifier's cross-entropy in bits; pred_loss, 1 where its most likely label is wrong.
             Without a classifier bits_y is 0 and pred_loss 1, as in the original.
         """
-        flow = self.flow(y)
+        flow = self._training_flow(y)
         eps, log_prob = self._latents_and_log_prob(flow, self.dequantize(images, noise))
         bits_x = self._bits(log_prob)
         if not (self.config.ycond and weight_y > 0):
@@ -452,6 +462,13 @@ class Glow(tf.Module):
             raise ValueError(f"Flat latents must be [B, {self.config.n_dims}], got shape {flat.shape}.")
         parts = tf.split(flat, [math.prod(shape) for shape in shapes], -1)
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
+
+
+def _step(permutation, additive, compute_dtype, parameters):
+    """Makes a step for `Scan`; no closure, so that bijectors can be pickled."""
+    return GlowStep(
+        permutation=permutation, additive=additive, compute_dtype=compute_dtype, parameters=parameters
+    )
 
 
 def _stateless_seed(seed):

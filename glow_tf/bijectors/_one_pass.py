@@ -4,6 +4,8 @@ import abc
 
 import tensorflow_probability as tfp
 
+from glow_tf.bijectors._parameters import require_event
+
 
 class OnePassBijector(tfp.bijectors.Bijector):
     """Base class: value and log-det are computed together, whichever is asked for first.
@@ -22,7 +24,17 @@ class OnePassBijector(tfp.bijectors.Bijector):
     def _inverse_and_log_det(self, y, **kwargs):
         """Returns `inverse(y)` and log|det dy/dx|."""
 
+    def _get_parameterization(self):
+        # Unique: two of these share no cache, whatever their parameters. Comparing many tensors or networks
+        # at each call would be dear.
+        return id(self)
+
+    def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
+        del backward_compat
+        return tangent_space.transform_dimension_preserving(x, self, **kwargs)
+
     def _forward(self, x, **kwargs):
+        require_event(self.name, x, self.forward_min_event_ndims)
         y, log_det = self._forward_and_log_det(x, **kwargs)
         self._cache.forward_attributes(x, **kwargs)["ildj"] = -log_det
         return y

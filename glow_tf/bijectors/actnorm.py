@@ -7,6 +7,7 @@ from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
     require_all_or_none,
+    require_event,
     require_positive_int,
 )
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
@@ -14,7 +15,7 @@ from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
 tfb = tfp.bijectors
 
 
-class ActNorm(tfb.Bijector):
+class ActNorm(tfb.AutoCompositeTensorBijector):
     """A learned shift and scale for each channel, the last axis.
 
     ```
@@ -101,10 +102,16 @@ class ActNorm(tfb.Bijector):
         self.logs.assign(logs)
         return self._forward(x)
 
+    def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
+        del backward_compat
+        return tangent_space.transform_coordinatewise(x, self, **kwargs)
+
     def _forward(self, x):
+        require_event(self.name, x, 1, self.b.shape[-1])
         return (x + self.b) * tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs))
 
     def _inverse(self, y):
+        require_event(self.name, y, 1, self.b.shape[-1])
         return y * tf.exp(-LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)) - self.b
 
     def _forward_log_det_jacobian(self, x):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import common_dtype
+from glow_tf.bijectors._parameters import common_dtype, require_event
 
 
 class AffineCoupling(OnePassBijector):
@@ -88,6 +88,7 @@ class AffineCoupling(OnePassBijector):
         return h[..., 0::2], tf.math.log_sigmoid(h[..., 1::2] + 2.0)
 
     def _halves(self, x):
+        require_event(self.name, x, self.forward_min_event_ndims)
         n = x.shape[-1]
         if n is None or n < 2:
             raise ValueError(f"AffineCoupling needs at least 2 channels in the last axis, got {n}.")

@@ -66,6 +66,7 @@ class GlowStep(OnePassBijector):
         Raises:
             ValueError: for an unknown permutation, or less than two channels.
         """
+        arguments = dict(locals())
         if permutation not in PERMUTATIONS:
             raise ValueError(f"permutation must be one of {PERMUTATIONS}, got {permutation!r}.")
         if parameters is None:
@@ -73,11 +74,12 @@ class GlowStep(OnePassBijector):
                 n_channels, width, permutation, additive, np.random.default_rng(seed)
             )
             parameters = step_variables(values, dtype)
+            arguments.update(parameters=parameters)  # A copy shares the variables.
         p = parameters
-        self.actnorm = ActNorm(b=p["actnorm_b"], logs=p["actnorm_logs"])
+        self.actnorm = ActNorm(b=p["actnorm_b"], logs=p["actnorm_logs"], validate_args=validate_args)
         dtype = self.actnorm.dtype
         if permutation == "invconv":
-            self.permutation = Invertible1x1Conv(w=p["invconv_W"])
+            self.permutation = Invertible1x1Conv(w=p["invconv_W"], validate_args=validate_args)
         elif permutation == "shuffle":
             self.permutation = tfb.Permute(p["shuffle_indices"], axis=-1)
         else:
@@ -93,8 +95,7 @@ class GlowStep(OnePassBijector):
             is_constant_jacobian=additive,
             dtype=dtype,
             validate_args=validate_args,
-            # Unique: its parameters are a dict of many tensors, dear to compare.
-            parameters=None,
+            parameters=arguments,
             name=name,
         )
 

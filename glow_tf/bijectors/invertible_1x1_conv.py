@@ -9,6 +9,7 @@ from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
     require_all_or_none,
+    require_event,
     require_positive_int,
 )
 
@@ -30,7 +31,7 @@ def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
 
 
-class Invertible1x1Conv(tfb.Bijector):
+class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
     """A learned mixing of the channels, the last axis, by an invertible matrix.
 
     ```
@@ -155,18 +156,34 @@ class Invertible1x1Conv(tfb.Bijector):
         upper = tf.linalg.set_diag(upper, self.sign_s * tf.exp(tf.convert_to_tensor(self.log_s)))
         return tf.linalg.matmul(tf.convert_to_tensor(self.p), tf.linalg.matmul(lower, upper))
 
+    def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
+        del backward_compat
+        return tangent_space.transform_dimension_preserving(x, self, **kwargs)
+
+    def _parameter_control_dependencies(self, is_init):
+        if not self.validate_args:
+            return []
+        value = self.w if self._parameterization == "dense" else self.log_s
+        # tf.Variables and DeferredTensors may change: those are checked at each use, the rest once.
+        if is_init == isinstance(value, (tf.Variable, tfp.util.DeferredTensor)):
+            return []
+        log_det = log_abs_det(self.matrix)
+        message = "The matrix of Invertible1x1Conv must be invertible: its log|det| isn't finite."
+        return [tf.debugging.assert_equal(tf.math.is_finite(log_det), True, message)]
+
     def _forward(self, x):
-        return _mix_channels(x, self.matrix)
+        return self._mix_channels(x, self.matrix)
 
     def _inverse(self, y):
-        return _mix_channels(y, inverse_matrix(self.matrix))
+        return self._mix_channels(y, inverse_matrix(self.matrix))
 
     def _forward_log_det_jacobian(self, x):
         if self._parameterization == "lu":
             return tf.reduce_sum(tf.convert_to_tensor(self.log_s), -1)
         return log_abs_det(self.matrix)
 
-
-def _mix_channels(x, matrix):
-    # With the channels last every batch and spatial axis is a row of one matrix product.
-    return tf.linalg.matvec(matrix, x, transpose_a=True) if x.shape.rank == 1 else x @ matrix
+    def _mix_channels(self, x, matrix):
+        require_event(self.name, x, 1, matrix.shape[-1])
+        if x.shape.rank is None or x.shape.rank == 1 or matrix.shape.rank != 2:
+            return tf.linalg.matvec(matrix, x, transpose_a=True)  # Also for a batch of matrices.
+        return x @ matrix  # Every batch and spatial axis is a row of one matrix product.

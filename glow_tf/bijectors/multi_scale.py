@@ -38,6 +38,7 @@ class MultiScale(OnePassBijector):
         Raises:
             ValueError: if there isn't one split less than flows.
         """
+        parameters = dict(locals())
         if not flows or len(splits) != len(flows) - 1:
             raise ValueError(
                 f"MultiScale needs one split less than flows, got {len(flows)} flows and "
@@ -52,7 +53,7 @@ class MultiScale(OnePassBijector):
             inverse_min_event_ndims=[3] * len(flows),
             dtype=next((b.dtype for b in parts if b.dtype is not None), None),
             validate_args=validate_args,
-            parameters=None,  # Unique: comparing its many parts would be dear.
+            parameters=parameters,
             name=name,
         )
 

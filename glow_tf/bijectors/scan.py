@@ -132,6 +132,7 @@ class Scan(OnePassBijector):
         Raises:
             ValueError: for an unknown `memory`, or parameters that don't agree on the depth.
         """
+        arguments = dict(locals())
         if memory not in MEMORY:
             raise ValueError(f"memory must be one of {MEMORY}, got {memory!r}.")
         if int(n_kept) != n_kept or n_kept < 0:
@@ -151,7 +152,7 @@ class Scan(OnePassBijector):
             is_constant_jacobian=template.is_constant_jacobian,
             dtype=template.dtype,
             validate_args=validate_args,
-            parameters=None,  # Unique: comparing its many tensors would be dear.
+            parameters=arguments,
             name=name,
         )
 

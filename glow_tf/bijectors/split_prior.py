@@ -8,6 +8,7 @@ from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
     require_all_or_none,
+    require_event,
     require_positive_int,
 )
 from glow_tf.networks import conv_zeros, deinterleave
@@ -102,12 +103,15 @@ class SplitPrior(OnePassBijector):
         return [restore(part) for part in deinterleave(h)]
 
     def _forward_and_log_det(self, x):
+        require_event(self.name, x, 3, self.b.shape[-1])
         z1, z2 = tf.split(x, 2, -1)
         mean, logs = self._mean_and_logs(z1)
         return [z1, (z2 - mean) * tf.exp(-logs)], -tf.reduce_sum(logs, [-3, -2, -1])
 
     def _inverse_and_log_det(self, parts):
         z1, eps = parts
+        require_event(self.name, z1, 3, self.b.shape[-1] // 2)
+        require_event(self.name, eps, 3, self.b.shape[-1] // 2)
         mean, logs = self._mean_and_logs(z1)
         return tf.concat([z1, mean + eps * tf.exp(logs)], -1), -tf.reduce_sum(logs, [-3, -2, -1])
 

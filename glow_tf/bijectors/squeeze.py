@@ -3,10 +3,12 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from glow_tf.bijectors._parameters import require_event
+
 tfb = tfp.bijectors
 
 
-class Squeeze(tfb.Bijector):
+class Squeeze(tfb.AutoCompositeTensorBijector):
     """[..., H, W, C] -> [..., H / 2, W / 2, 4 C]; every 2x2 block becomes one position.
 
     ```
@@ -30,7 +32,7 @@ class Squeeze(tfb.Bijector):
         super().__init__(
             forward_min_event_ndims=3,
             is_constant_jacobian=True,
-            dtype=dtype,
+            dtype=None if dtype is None else tf.as_dtype(dtype),
             validate_args=validate_args,
             parameters=parameters,
             name=name,
@@ -40,7 +42,12 @@ class Squeeze(tfb.Bijector):
     def _parameter_properties(cls, dtype):
         return {}
 
+    def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
+        del backward_compat
+        return tangent_space.transform_dimension_preserving(x, self, **kwargs)
+
     def _forward(self, x):
+        require_event(self.name, x, 3)
         self._forward_event_shape(x.shape[-3:])  # Raises for odd sizes.
         batch, (h, w, c) = _split_shape(x)
         x = tf.reshape(x, tf.concat([batch, [h // 2, 2, w // 2, 2, c]], 0))
@@ -49,6 +56,8 @@ class Squeeze(tfb.Bijector):
         return x
 
     def _inverse(self, y):
+        require_event(self.name, y, 3)
+        self._inverse_event_shape(y.shape[-3:])  # Raises for channels that aren't a multiple of 4.
         batch, (h, w, c) = _split_shape(y)
         y = tf.reshape(y, tf.concat([batch, [h, w, c // 4, 2, 2]], 0))
         y = _transpose_last(y, [0, 3, 1, 4, 2])

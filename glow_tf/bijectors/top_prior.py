@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import as_parameter
+from glow_tf.bijectors._parameters import as_parameter, require_event
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.networks import conv_zeros
 
@@ -25,7 +25,9 @@ class TopPrior(OnePassBijector):
     Float [..., H, W, C] both ways. With labels of a shape S the batch shape ends in S.
     """
 
-    def __init__(self, n_channels, parameters=None, y=None, *, dtype="float32", name="top_prior"):
+    def __init__(
+        self, n_channels, parameters=None, y=None, *, dtype="float32", validate_args=False, name="top_prior"
+    ):
         """Makes the bijector from parameters, which `initial_values` names.
 
         Args:
@@ -34,18 +36,26 @@ class TopPrior(OnePassBijector):
                 `y_emb_W` it doesn't depend on labels. None: standard normal.
             y: int labels, any shape, if the prior depends on labels.
             dtype: of inputs and outputs.
+            validate_args: as in `tfb.Bijector`.
             name: of the bijector.
 
         Raises:
             ValueError: if the prior depends on labels and there are none.
         """
+        arguments = dict(locals())
         parameters = {k: as_parameter(v, dtype) for k, v in (parameters or {}).items()}
         if "y_emb_W" in parameters and y is None:
             raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
         self._n_channels = n_channels
         self._weights = parameters
         self._y = y
-        super().__init__(forward_min_event_ndims=3, dtype=tf.as_dtype(dtype), parameters=None, name=name)
+        super().__init__(
+            forward_min_event_ndims=3,
+            dtype=tf.as_dtype(dtype),
+            validate_args=validate_args,
+            parameters=arguments,
+            name=name,
+        )
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -80,9 +90,11 @@ class TopPrior(OnePassBijector):
         return tf.broadcast_to(log_det, tf.broadcast_dynamic_shape(tf.shape(x)[:-3], tf.shape(log_det)))
 
     def _forward_and_log_det(self, x):
+        require_event(self.name, x, 3, self._n_channels)
         mean, logs = self._mean_and_logs(tf.shape(x)[-3], tf.shape(x)[-2])
         return (x - mean) * tf.exp(-logs), self._log_det(x, logs)
 
     def _inverse_and_log_det(self, y):
+        require_event(self.name, y, 3, self._n_channels)
         mean, logs = self._mean_and_logs(tf.shape(y)[-3], tf.shape(y)[-2])
         return mean + y * tf.exp(logs), self._log_det(y, logs)
