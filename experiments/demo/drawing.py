@@ -9,6 +9,7 @@ import html
 import io
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from experiments import pictures
@@ -77,14 +78,15 @@ def histogram(values, here: float, width=720, height=190, n_bins=36) -> str:
     bars = []
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         bar = (base - top) * count / counts.max()
-        kind = "here" if left <= here <= right else "bar"
+        kind = "here" if left <= here < right else "bar"
         bars.append(
             f'<rect class="{kind}" x="{x(left):.1f}" y="{base - bar:.1f}" '
             f'width="{max(1.0, x(right) - x(left) - 1):.1f}" height="{bar:.1f}"/>'
         )
     ticks = "".join(
-        f'<text x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:.2f}</text>'
-        for tick in np.linspace(low, high, 6)
+        f'<text x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:g}</text>'
+        for tick in MaxNLocator(7).tick_values(low, high)
+        if low <= tick <= high
     )
     anchor = "start" if x(here) < width / 4 else "end" if x(here) > 3 * width / 4 else "middle"
     marker = (

@@ -9,7 +9,6 @@ from experiments.demo.served_model import ServedModel
 
 REDRAWN = 5
 _TEMPERATURE = 0.7
-_ORDINALS = ("top", "second", "third", "fourth", "fifth", "sixth")
 
 
 def build(model: ServedModel, exhibits: Exhibits) -> None:
@@ -34,7 +33,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
         cells = ["Kept of the image", "Rest at its mean", f"Rest drawn at random, temperature {_TEMPERATURE}"]
         parts = [f'<div class="head">{cell}</div>' for cell in cells]
         for kept, row in enumerate(table):
-            parts += _row(levels, kept, row, image)
+            parts += _row(levels, kept, row, table[-1, 0])
         link = drawing.save_link(images, "levels.png")
         return drawing.shown(
             f"<h3>What each level holds</h3><div class='levels'>{''.join(parts)}</div>", link
@@ -50,7 +49,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
-            chosen = picker.Picker(model, exhibits, "Image", 0)
+            chosen = picker.Picker(model, exhibits, 0)
             label = gr.Dropdown(
                 [str(y) for y in range(model.n_y)],
                 value=None if chosen.start.label is None else str(chosen.start.label),
@@ -83,18 +82,15 @@ def kept_and_redrawn(levels: list[np.ndarray], kept: int) -> list[np.ndarray]:
     return answer
 
 
-def _row(levels, kept, images, original):
+def _row(levels, kept, images, whole):
     n_kept = sum(level.size for level in levels[len(levels) - kept :])
     n_all = sum(level.size for level in levels)
-    if kept == 0:
-        title, about = "Nothing", "the mean of the model"
-    elif kept == len(levels):
+    if kept == len(levels):
         title, about = "All levels", "the image itself"
     else:
-        title = "The top level" if kept == 1 else f"The top {kept} levels"
-        about = "the rest is finer detail"
-    error = np.abs(images[0].astype(int) - original).mean() / 255
-    text = f"{n_kept} of {n_all} numbers; {about}; off by {error:.1%}"
+        title = ("Nothing", "The top level")[kept] if kept < 2 else f"The top {kept} levels"
+        about = f"off by {np.abs(images[0].astype(int) - whole).mean() / 255:.1%}"
+    text = f"{n_kept} of {n_all} numbers, {about}"
     figures = [drawing.figure(image, f"{title} kept, the rest drawn at random") for image in images[1:]]
     return [
         f"<div><b>{title}</b><br><small>{text}</small></div>",

@@ -33,14 +33,14 @@ def directions_from(exhibits: Exhibits, label: int | None) -> np.ndarray:
 def build(model: ServedModel, exhibits: Exhibits) -> None:
     """Makes the tab's components in the current block."""
     names = [str(name) for name in exhibits.directions.names]
-    title = "Towards {}" if exhibits.classes else "{}"
+    titles = [f"Towards {name}" for name in names] if exhibits.classes else names
 
     def move(picked, *amounts):
         direction = np.float32(amounts) @ directions_from(exhibits, picked.label)
         # One more than is in the strip: the rebuilt image is the first of them.
         images = model.manipulate(picked.image, direction, np.linspace(0, 1, STEPS))
-        moved = [f"{name} {amount:+g}" for name, amount in zip(names, amounts, strict=True) if amount]
-        caption = ", ".join(moved) or "no slider is moved"
+        moved = [f"{title}: {amount:g}" for title, amount in zip(titles, amounts, strict=True) if amount]
+        caption = ", ".join(moved).lower() or "no slider is moved"
         large = drawing.figure(images[-1], f"The image, moved: {caption}", caption)
         figures = [
             drawing.figure(image, f"{share:.0%} of the way", f"{share:.0%}")
@@ -54,14 +54,14 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
         return *zeros, *move(picked, *zeros)
 
     with gr.Row():
-        with gr.Column(scale=2, min_width=200):
-            chosen = picker.Picker(model, exhibits, "Image", 7)
-        with gr.Column(scale=2, min_width=200), gr.Group():
-            result = gr.HTML(elem_id="manipulate-result", container=True, padding=True)
-        with gr.Column(scale=4, min_width=320):
+        with gr.Column(scale=3, min_width=200):
+            chosen = picker.Picker(model, exhibits, 7)
+        with gr.Column(scale=3, min_width=200), gr.Group():
+            result = gr.HTML(elem_id="manipulate-result", elem_classes="framed")
+        with gr.Column(scale=5, min_width=320):
             start = [0.0] * len(names)
             start[_first_other(names, chosen.start.label)] = _PULL
-            sliders = _sliders([title.format(name) for name in names], start)
+            sliders = _sliders(titles, start)
             button = gr.Button("Reset", elem_id="manipulate-reset")
     strip = gr.HTML(elem_id="manipulate-strip")
     result.value, strip.value = move(chosen.start, *start)

@@ -15,7 +15,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     def mixed(first, second, percent):
         image = model.interpolate(first.image, second.image, [percent / 100])[0]
-        text = f"{100 - percent:g}% the first image, {percent:g}% the second"
+        text = f"{100 - percent:g}% first, {percent:g}% second"
         return drawing.shown(drawing.figure(image, text, text))
 
     def between(first, second):
@@ -33,14 +33,12 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     with gr.Row():
         with gr.Column(min_width=200):
-            first = picker.Picker(model, exhibits, "First image", 2)
+            first = picker.Picker(model, exhibits, 2, "First")
         with gr.Column(min_width=200), gr.Group():
-            result = gr.HTML(elem_id="mix-result", container=True, padding=True)
-            percent = gr.Slider(
-                0, 100, 50, step=1, label="From the first (0) to the second (100)", buttons=[]
-            )
+            result = gr.HTML(elem_id="mix-result", elem_classes="framed")
+            percent = gr.Slider(0, 100, 50, step=1, label="From first to second, %", buttons=[])
         with gr.Column(min_width=200):
-            second = picker.Picker(model, exhibits, "Second image", 5)
+            second = picker.Picker(model, exhibits, 5, "Second")
     strip = gr.HTML(elem_id="mix-strip")
     result.value, strip.value = view(first.start, second.start, 50)
     answers.on(percent.input, mixed, [first.picked, second.picked, percent], result)

@@ -31,6 +31,7 @@ def build(model: ServedModel, exhibits: Exhibits, name: str) -> gr.Blocks:
     with gr.Blocks(
         title="Glow: play with the latent space",
         analytics_enabled=False,
+        fill_width=True,
         delete_cache=(_DELETE_EVERY, _DELETE_OLDER),
     ) as page:
         gr.HTML(
@@ -54,11 +55,11 @@ def build(model: ServedModel, exhibits: Exhibits, name: str) -> gr.Blocks:
 def launch(page: gr.Blocks, host: str, port: int) -> str:
     """Serves the page from threads of its own, and returns its address."""
     # Fonts of the system: Gradio's own themes may name fonts that a browser fetches from elsewhere.
-    theme = gr.themes.Soft(
+    theme = gr.themes.Default(
         primary_hue="indigo",
         font=("system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
-    )
+    ).set(body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300")
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -31,18 +31,19 @@ class Picked:
 class Picker:
     """The components of one choice, made in the current block of the page."""
 
-    def __init__(self, model: ServedModel, exhibits: Exhibits, title: str, start: int):
-        """Makes them; image number `start` is chosen."""
+    def __init__(self, model: ServedModel, exhibits: Exhibits, start: int, title: str = ""):
+        """Makes them; image number `start` is chosen, and `title` says which of several choices this is."""
         self._model, self._exhibits = model, exhibits
+        prefix = f"{title}: " if title else ""
         last = len(exhibits.images) - 1
         self.start = self.numbered(min(start, last))
         with gr.Group():
-            self.picture = gr.HTML(self.draw(self.start), container=True, padding=True)
+            self.picture = gr.HTML(self.draw(self.start), elem_classes="framed")
             self._number = gr.Slider(
-                0, last, min(start, last), step=1, label=f"{title}: test image", buttons=[]
+                0, last, min(start, last), step=1, label=f"{prefix}test image".capitalize(), buttons=[]
             )
             self._upload = gr.UploadButton(
-                f"Upload {title[0].lower()}{title[1:]}", file_types=["image"], size="sm"
+                f"{prefix}upload a picture".capitalize(), file_types=["image"], size="sm"
             )
         self._note = gr.HTML(drawing.note(""))
         self.picked = gr.State(self.start, time_to_live=_FORGET_SECONDS)
