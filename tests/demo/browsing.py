@@ -27,11 +27,11 @@ _START_SECONDS = 180
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """A running demo: where its page is, its process, and the file that holds what it printed."""
+    """A running demo: where its page is, its process, and its folder, where uploads come to."""
 
     address: str
     pid: int
-    log: pathlib.Path
+    folder: pathlib.Path
 
     def memory(self) -> float:
         """Returns the resident memory in MB."""
@@ -60,7 +60,7 @@ def demo(*arguments):
             )
         stack.callback(process.wait)
         stack.callback(process.terminate)
-        yield Demo(_address(process, log), process.pid, log)
+        yield Demo(_address(process, log), process.pid, folder)
 
 
 def _address(process, log):

@@ -209,7 +209,6 @@ def test_small_images_are_enlarged_without_smoothing(page):
     ("arguments", "words"),
     [
         ([], ["--logdir", "--export_dir", "--server"]),
-        (["--logdir", "{tmp}", "--export_dir", "{tmp}"], ["--logdir", "--export_dir"]),
         (["--export_dir", "{tmp}"], ["no export in {tmp}"]),
         (["--server", "http://127.0.0.1:1", "--time_limit", "2"], ["127.0.0.1:1"]),
     ],

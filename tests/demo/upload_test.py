@@ -1,7 +1,5 @@
 """Bad uploads in the browser: each gets a sentence, and the page goes on."""
 
-import json
-import pathlib
 import urllib.error
 import urllib.request
 
@@ -51,10 +49,10 @@ def test_the_server_refuses_what_the_page_would_not_send(demo):
         body,
         {"Content-Type": f"multipart/form-data; boundary={boundary}"},
     )
-    with pytest.raises(urllib.error.HTTPError) as refused:
+    # 413, or the connection is closed before all is sent.
+    with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(request)
-    assert refused.value.code == 413
-    assert "size" in json.loads(refused.value.read())["detail"]
+    assert not [file for file in _uploads(demo) if file.stat().st_size > 10**6]
 
 
 def test_no_upload_is_kept(page, demo):
@@ -62,5 +60,8 @@ def test_no_upload_is_kept(page, demo):
     payload = {"name": "upload.gif", "mimeType": "image/gif", "buffer": bad_uploads.animated()}
     after(panel.locator("#explain-levels"), lambda: browsing.upload(panel, "Upload a picture", payload))
     browsing.sentence(panel, "status")
-    kept = [path for path in pathlib.Path(demo.log).parent.glob("uploads/**/*") if path.name == "upload.gif"]
-    assert not kept
+    assert not [file for file in _uploads(demo) if file.name == "upload.gif"]
+
+
+def _uploads(demo):
+    return [path for path in demo.folder.glob("uploads/**/*") if path.is_file()]
