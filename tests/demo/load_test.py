@@ -29,7 +29,8 @@ CHANGED = {
 # Sets a slider, and tells after how many milliseconds there are other images on the page.
 MOVE = """
 window.move = (label, value, changed, timeout = 20000) => new Promise((resolve, reject) => {
-  const handle = document.querySelector(`input[type=range][aria-label="range slider for ${label}"]`);
+  const handles = document.querySelectorAll(`input[type=range][aria-label="range slider for ${label}"]`);
+  const handle = [...handles].find(one => one.offsetParent);  // The one of the tab that is open.
   const block = document.querySelector(changed);
   const sources = () => [...block.querySelectorAll('img')].map(image => image.alt + image.src).join();
   const before = sources();
@@ -82,8 +83,7 @@ def test_ten_clients_for_a_minute(browser, digits_run, capsys):
     with browsing.demo("--logdir", digits_run) as demo, contextlib.ExitStack() as stack:
         pages = []
         for i in range(10):
-            context = stack.enter_context(contextlib.closing(browser.new_context()))
-            page = stack.enter_context(browsing.watched_page(context, demo.address))
+            page = stack.enter_context(browsing.watched_page(browser, demo.address))
             tab = list(SLIDERS)[i % len(SLIDERS)]
             open_tab(page, tab)
             page.evaluate(MOVE)
