@@ -21,8 +21,9 @@ import tempfile
 
 from absl import flags
 
-# Before Gradio is imported, which looks at it then.
+# Before Gradio is imported, which looks at them then. With analytics off it still keeps a record of events.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
 
 import glow_tf  # noqa: E402
 from experiments import hyperparameters, runs, serving_protocols  # noqa: E402

@@ -1,12 +1,13 @@
 """What the page shows of a data set: test images, their bits per dimension, attribute directions."""
 
 import dataclasses
-import pathlib
+import math
 
 import numpy as np
 
 from experiments import datasets, directions
 from experiments.demo.served_model import ServedModel
+from experiments.hyperparameters import UsageError
 
 _BATCH = 100
 
@@ -53,12 +54,17 @@ def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | No
         directions_file: what experiments.manipulate saved; None computes class directions instead.
 
     Raises:
-        UsageError: if the data set or the file can't be read.
+        UsageError: if the data set or the file can't be read, or the file is of another model.
     """
     images, labels = _split(hps, "test", n_images)
     bits = [model.bits_per_dim(x, y) for x, y in _batches(images, labels)]
-    if directions_file and pathlib.Path(directions_file).exists():
+    if directions_file:
         known = directions.load(directions_file)
+        if known.vectors.shape[1] != math.prod(model.image_shape):
+            raise UsageError(
+                f"The directions in {directions_file} are of another model: they have "
+                f"{known.vectors.shape[1]} dimensions, this one has {math.prod(model.image_shape)}."
+            )
     else:
         batches = _batches(*_split(hps, "train", n_images))
         attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)

@@ -112,10 +112,11 @@ def test_ten_clients_for_a_minute(browser, digits_run, capsys):
 @pytest.mark.parametrize("protocol", [0, 1], ids=["grpc", "rest"])
 def test_from_a_server(protocol, browser, export_dir):
     """The page of a model on a server, which draws what the server draws."""
-    with prediction_server.stand_in(export_dir) as addresses:
-        arguments = ["--server", addresses[protocol], "--export_dir", export_dir]
-        with browsing.demo(*arguments) as demo, browsing.watched_page(browser, demo.address) as page:
-            for tab, (label, *_) in SLIDERS.items():
-                panel = open_tab(page, tab)
-                block = panel.locator(CHANGED[tab])
-                after(block, lambda panel=panel, label=label: slider(panel, label).fill("1"))
+    with contextlib.ExitStack() as stack:
+        addresses = stack.enter_context(prediction_server.stand_in(export_dir))
+        demo = stack.enter_context(browsing.demo("--server", addresses[protocol]))
+        page = stack.enter_context(browsing.watched_page(browser, demo.address))
+        for tab, (label, _) in SLIDERS.items():
+            panel = open_tab(page, tab)
+            block = panel.locator(CHANGED[tab])
+            after(block, lambda panel=panel, label=label: slider(panel, label).fill("1"))
