@@ -44,7 +44,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
         return bits_view(picked.image, labels), levels_view(picked.image, labels)
 
     def view_of_new(picked):
-        label = None if picked.label is None else str(picked.label)
+        label = str(picked.label) if model.n_y else None
         return label, *view(picked, label)
 
     with gr.Row():
@@ -52,7 +52,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
             chosen = picker.Picker(model, exhibits, 0)
             label = gr.Dropdown(
                 [str(y) for y in range(model.n_y)],
-                value=None if chosen.start.label is None else str(chosen.start.label),
+                value=str(chosen.start.label) if model.n_y else None,
                 label="The model is told that this is a",
                 visible=bool(model.n_y),
                 filterable=False,

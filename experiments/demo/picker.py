@@ -19,7 +19,7 @@ class Picked:
 
     Attributes:
         image: uint8 [H, W, C].
-        label: int, its own, or for an upload the one that the model finds likeliest; None without labels.
+        label: int, its own; for an upload the one that the model finds likeliest, None where it knows none.
         name: str, of the image.
     """
 
@@ -51,9 +51,7 @@ class Picker:
     def numbered(self, number: int) -> Picked:
         """Returns an image of the test set."""
         label = int(self._exhibits.labels[number])
-        return Picked(
-            self._exhibits.images[number], label if self._model.n_y else None, f"test image {number}"
-        )
+        return Picked(self._exhibits.images[number], label, f"test image {number}")
 
     def uploaded(self, path) -> tuple[Picked, str]:
         """Returns an image that was uploaded, and a sentence about it; raises BadUpload for a bad one."""
