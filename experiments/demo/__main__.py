@@ -1,0 +1,121 @@
+"""A page where people play with the latent space of a trained Glow, in a browser.
+
+    python -m experiments.demo --logdir logs/digits
+    python -m experiments.demo --export_dir served/glow
+    python -m experiments.demo --server localhost:8500 --export_dir served/glow
+
+Four tabs: draw samples, mix two images, move an image along attribute directions, and explain an image by
+its bits per dimension and its levels. Only the signatures of an export are called: in this process, or,
+with --server, of a TensorFlow Serving. A run (--logdir) or a checkpoint (--openai_checkpoint) is exported
+first, to a temporary folder.
+
+The data set, whose images are shown and whose classes make the directions, is the one that the run or the
+export names; with --server alone, --problem and the flags it was trained with say it. Needs
+requirements-demo.txt.
+"""
+
+import json
+import os
+import pathlib
+import tempfile
+
+from absl import flags
+
+# Before Gradio is imported, which looks at them then. With analytics off it still keeps a record of events.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
+
+import glow_tf  # noqa: E402
+from experiments import hyperparameters, runs, serving_protocols  # noqa: E402
+from experiments.demo import exhibits, served_model  # noqa: E402
+from experiments.hyperparameters import UsageError  # noqa: E402
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """Defines the flags of the command."""
+    runs.define_inference_flags()
+    flags.DEFINE_string("export_dir", None, "What experiments.export wrote: the newest version is taken.")
+    flags.DEFINE_string("server", None, "host:port (gRPC) or http://host:port (REST) of TensorFlow Serving.")
+    flags.DEFINE_string("model", "glow", "The model's name on the --server.")
+    flags.DEFINE_string("directions", None, "What experiments.manipulate saved, instead of class directions.")
+    flags.DEFINE_integer(
+        "n_images",
+        2000,
+        "Images, at most, of the test set (to show, and for the histogram) and of the training set (for "
+        "the directions).",
+        lower_bound=2,
+    )
+    flags.DEFINE_float("time_limit", 20.0, "Seconds that one answer may take.", lower_bound=0.1)
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 is every one.")
+    flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+
+
+def newest_version(directory) -> pathlib.Path:
+    """Returns the folder of the newest version of an export; raises a UsageError if there is none."""
+    directory = pathlib.Path(directory)
+    versions = [path for path in directory.glob("*") if path.name.isdecimal()]
+    if not versions:
+        raise UsageError(f"There is no export in {directory}: no folder named by a number.")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def exported_hyperparameters(version: pathlib.Path) -> dict:
+    """Returns the hyperparameters that an export names; those of the flags where it names none."""
+    file = version / "assets" / "glow.json"
+    if not file.is_file():
+        raise UsageError(f"{version} is no export of this package: there is no {file}.")
+    given = hyperparameters.given_flags()
+    hps = json.loads(file.read_text()).get("hyperparameters")
+    if hps is None:
+        return hyperparameters.resolve(given)
+    reading = ("data_dir", "n_test")
+    return hps | {key: given[key] for key in reading if given[key] is not None}
+
+
+def find_model(temporary) -> tuple:
+    """Returns what predicts, and the model's hyperparameters; `temporary` is a folder for an export."""
+    trained = FLAGS.logdir or FLAGS.openai_checkpoint
+    if bool(trained) + bool(FLAGS.export_dir or FLAGS.server) != 1:
+        raise UsageError(
+            "Give --logdir (a run) or --openai_checkpoint (a prefix), or --export_dir (an export) or "
+            "--server (host:port)."
+        )
+    if trained:
+        run = runs.load_for_inference()
+        version = glow_tf.serving.export(run.glow, temporary)
+        return served_model.InProcess(version, FLAGS.time_limit), run.hps
+    if not FLAGS.export_dir:
+        hps = hyperparameters.resolve(hyperparameters.given_flags())
+    else:
+        version = newest_version(FLAGS.export_dir)
+        hps = exported_hyperparameters(version)
+    if FLAGS.server:
+        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps
+    return served_model.InProcess(version, FLAGS.time_limit), hps
+
+
+def main(argv):
+    """Runs the command."""
+    del argv
+    try:
+        from experiments.demo import page
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}. The page needs `pip install -r requirements-demo.txt`.") from error
+    with tempfile.TemporaryDirectory() as temporary:
+        server, hps = find_model(temporary)
+        model = served_model.ServedModel(server, hps)
+        shown = exhibits.load(model, hps, FLAGS.n_images, FLAGS.directions)
+        built = page.build(model, shown, hps["problem"])
+        try:
+            address = page.launch(built, FLAGS.host, FLAGS.port)
+        except OSError as error:
+            raise UsageError(f"Can't listen on {FLAGS.host}:{FLAGS.port}: {error}") from error
+        print(f"Open {address}", flush=True)
+        built.block_thread()
+
+
+if __name__ == "__main__":
+    define_flags()
+    hyperparameters.run(main)

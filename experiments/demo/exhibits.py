@@ -1,0 +1,85 @@
+"""What the page shows of a data set: test images, their bits per dimension, attribute directions."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from experiments import datasets, directions
+from experiments.demo.served_model import ServedModel
+from experiments.hyperparameters import UsageError
+
+_BATCH = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibits:
+    """The data that the page is made of.
+
+    Attributes:
+        images: uint8 [N, H, W, C], of the test set.
+        labels: int [N].
+        bits: float32 [N], bits per dimension of each.
+        directions: `Directions`, in the latents without a label.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    bits: np.ndarray
+    directions: directions.Directions
+
+    @property
+    def classes(self) -> bool:
+        """Whether the attributes are classes: each image had exactly one."""
+        counts = self.directions.counts
+        return len(counts) > 1 and bool(counts[:, 0].sum() == counts[0].sum())
+
+    def class_offsets(self) -> np.ndarray:
+        """Returns the mean latent of each class minus the mean of all, float32 [A, M].
+
+        A direction is with - without, and the mean of all is p with + (1 - p) without for the share p of
+        the class: so with - all = (1 - p) direction.
+        """
+        counts = self.directions.counts
+        return self.directions.vectors * np.float32(counts[:, 1:] / counts.sum(1, keepdims=True))
+
+
+def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | None) -> Exhibits:
+    """Reads the data set and asks the model for what the page needs of it.
+
+    Args:
+        model: to be asked.
+        hps: resolved hyperparameters, which say what the data set is.
+        n_images: int, how many of the test set, and of the training set, at most.
+        directions_file: what experiments.manipulate saved; None computes class directions instead.
+
+    Raises:
+        UsageError: if the data set or the file can't be read, or the file is of another model.
+    """
+    images, labels = _split(hps, "test", n_images)
+    bits = [model.bits_per_dim(x, y) for x, y in _batches(images, labels)]
+    if directions_file:
+        known = directions.load(directions_file)
+        if known.vectors.shape[1] != math.prod(model.image_shape):
+            raise UsageError(
+                f"The directions in {directions_file} are of another model: they have "
+                f"{known.vectors.shape[1]} dimensions, this one has {math.prod(model.image_shape)}."
+            )
+    else:
+        batches = _batches(*_split(hps, "train", n_images))
+        attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)
+        names = [str(y) for y in range(hps["n_y"])]
+        known = directions.compute(model.encode_without_label, attributes, names)
+    return Exhibits(images, labels, np.concatenate(bits), known)
+
+
+def _split(hps, name, n):
+    data = datasets.load(hps, name)
+    data = datasets.Images(data.images[:n], data.labels[:n])
+    batches = list(datasets.test_batches(data, hps, _BATCH))
+    images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _batches(images, labels):
+    return [(images[i : i + _BATCH], labels[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
