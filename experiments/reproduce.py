@@ -1,11 +1,11 @@
 r"""The rows of the paper: their commands, what they cost, and what was measured; and the ablation.
 
     python -m experiments.reproduce                                   # the table of all rows, as Markdown
-    python -m experiments.reproduce --row cifar10 --logdir logs/cifar10 --data_dir DIR
+    python -m experiments.reproduce --row cifar10 --data_dir DIR
     python -m experiments.reproduce --ablation --seeds 0,1,2 --logdir logs/ablation --data_dir DIR
 
-A row's "measured" is of the run in --logdir/ROW, if there is one. --row runs `experiments.train` with the
-row's flags; --ablation runs figure 3's six models (3 permutations x 2 couplings) for each seed, one
+A row's "measured" is of the run in --logdir/ROW, if there is one. --row runs `experiments.train` there with
+the row's flags; --ablation runs figure 3's six models (3 permutations x 2 couplings) for each seed, one
 after the other, goes on with what is missing when it is started again, and draws
 --logdir/ablation.png. What follows `--` is handed to `experiments.train`, after the row's own flags:
 
@@ -146,7 +146,7 @@ def main(argv):
     if FLAGS.row and FLAGS.ablation:
         raise UsageError("Give --row or --ablation, not both.")
     if FLAGS.row:
-        run(FLAGS.row, logdir, argv[1:])
+        run(FLAGS.row, logdir / FLAGS.row, argv[1:])
     elif FLAGS.ablation:
         ablation(logdir, list_flags.integers("seeds"), argv[1:])
     else:
