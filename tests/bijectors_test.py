@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from glow_tf import bijectors
+from glow_tf.bijectors.invertible_1x1_conv import log_abs_det
 
 
 def test_actnorm_initialize():
@@ -96,3 +97,24 @@ def test_scan_of_any_bijector():
     expected = np.exp((2 * np.exp([0.3, 0.6]) + 1) * np.exp([0.9, 1.2]))
     np.testing.assert_allclose(y, [expected], rtol=1e-5)
     np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([1, 2])), [3.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_log_abs_det_and_its_derivatives_are_slogdets(jit_compile, rng):
+    """XLA, too, which compiles no `tf.linalg.slogdet`."""
+
+    def derivatives(function, w):
+        with tf.GradientTape() as second:
+            second.watch(w)
+            with tf.GradientTape() as first:
+                first.watch(w)
+                value = function(w)
+            gradient = first.gradient(value, w)
+            square = tf.reduce_sum(gradient**2)
+        return value, gradient, second.gradient(square, w)
+
+    w = tf.constant(rng.standard_normal((2, 5, 5)))
+    wanted = derivatives(lambda w: tf.linalg.slogdet(w).log_abs_determinant, w)
+    compiled = tf.function(lambda w: derivatives(log_abs_det, w), jit_compile=jit_compile)
+    for got, want in zip(compiled(w), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)

@@ -21,9 +21,19 @@ def random_orthogonal(n_channels: int, rng: np.random.Generator) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((n_channels, n_channels)))[0]
 
 
-def log_abs_det(w: tf.Tensor) -> tf.Tensor:
-    """Returns log|det w| of [..., C, C] in the dtype of `w`, computed in float64."""
-    return tf.cast(tf.linalg.slogdet(tf.cast(w, tf.float64)).log_abs_determinant, w.dtype)
+@tf.custom_gradient
+def log_abs_det(w: tf.Tensor):
+    """Returns log|det w| of [..., C, C] in the dtype of `w`, computed in float64.
+
+    By the QR decomposition, as XLA compiles no `tf.linalg.slogdet`; the gradient is the inverse, not QR's.
+    """
+    r = tf.linalg.qr(tf.cast(w, tf.float64)).r
+    value = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(r))), -1)
+
+    def gradient(upstream):
+        return upstream[..., None, None] * tf.linalg.matrix_transpose(inverse_matrix(w))
+
+    return tf.cast(value, w.dtype), gradient
 
 
 def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
