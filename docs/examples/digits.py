@@ -43,7 +43,7 @@ def train(images, labels=None, *, steps=700, batch_size=64, seed=0, **changes):
     @tf.function
     def step(x, y):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model.bits_per_dim(x, y))
+            loss = tf.reduce_mean(model.losses(x, y)["loss"])
         optimizer.minimize(loss, model.trainable_variables, tape=tape)
         return loss
 
