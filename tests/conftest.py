@@ -21,9 +21,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def two_replicas():
-    """A MirroredStrategy of two replicas."""
+    """A MirroredStrategy of two replicas; one for all tests, as several number their collectives alike."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

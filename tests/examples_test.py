@@ -15,17 +15,18 @@ def test_log_prob_of_chains_is_that_of_autodiff(make):
 
 
 def test_two_moons_flows_have_as_many_parameters(rng):
-    """RealNVP has more, so that a better Glow isn't the larger one."""
-    ours, theirs = (two_moons.n_parameters(make(8, width, rng)) for make, width in two_moons.FLOWS[:2])
-    assert ours <= theirs < 1.1 * ours
+    """The others have more, so that a better Glow isn't the larger one."""
+    ours, *others = (
+        two_moons.n_parameters(make(two_moons.DEPTH, width, rng)) for _, make, width, _ in two_moons.FLOWS
+    )
+    assert all(ours <= n < 1.1 * ours for n in others)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "bar"),
     [
-        # The two differ by less than one seed and the next do (0.01 nats): not worse by more than that.
-        (two_moons, lambda r: r["Glow"] > r["RealNVP"] - 0.01 and r["Glow"] > r["MAF"]),
+        (two_moons, lambda r: r["Glow"] >= r["RealNVP"] and r["Glow"] >= r["MAF"]),
         (vae, lambda r: r["Glow as prior"] < r["plain"] and r["Glow as likelihood"] < r["plain"] - 0.3),
         (class_mixture, lambda r: r["accuracy"] > 0.75 and r["bits_per_dim"] < 2.7),
         (inpainting, lambda r: r["posterior mean"] < 0.9 * r["mean digit"] and r["accepted"] > 0.4),
