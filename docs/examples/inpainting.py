@@ -19,7 +19,7 @@ tfd = tfp.distributions
 NOISE = 0.05  # Standard deviation of what is observed; pixels are in [-0.5, 0.5].
 
 
-def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=300, n_burnin=200):
+def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=240, n_burnin=160):
     """Trains a Glow, samples the hidden half of eight digits; returns the errors of the hidden pixels.
 
     The error is the root of the mean squared difference to the true pixels, of the posterior mean and of what
