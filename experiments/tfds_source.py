@@ -90,6 +90,11 @@ def downsampled_imagenet(split, size, data_dir, download, skip_corrupt) -> Recor
     split = {"train": "train", "test": "validation"}[split]
     made = builder(f"downsampled_imagenet/{size}x{size}", data_dir, [split], download)
     shape = (size, size, 3)
+    return Records(made.info.splits[split].filepaths, shape, decode_as(shape), skip_corrupt=skip_corrupt)
+
+
+def decode_as(shape):
+    """Returns what `Records` calls `decode`, for TFDS' examples with an `image` [H, W, C] of a picture's bytes."""
 
     def decode(serialized):
         try:
@@ -101,7 +106,7 @@ def downsampled_imagenet(split, size, data_dir, download, skip_corrupt) -> Recor
             raise ValueError("it has no feature image, bytes [1]")
         return dict(image=pictures.decode(data[0], shape), label=0)
 
-    return Records(made.info.splits[split].filepaths, shape, decode, skip_corrupt=skip_corrupt)
+    return decode
 
 
 def _unreadable(name, data_dir, error):
