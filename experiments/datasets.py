@@ -79,9 +79,9 @@ def _open(problem, split, hps, download, skip_corrupt):
             raise UsageError(f"--image_size of patches must be at most 160, got {size}.")
         return embedded.patches(split, size)
     if problem == "cifar10":
-        return tfds_source.in_memory(problem, split, data_dir, download, (32, 32, 3), hps["n_y"])
+        return tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
     if problem == "mnist":
-        data = tfds_source.in_memory(problem, split, data_dir, download, (28, 28, 1), hps["n_y"])
+        data = tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
         # As the original: padded to 32x32, and three equal channels.
         images = np.pad(data.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         return Images(np.tile(images, (1, 1, 1, 3)), data.labels)

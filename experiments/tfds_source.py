@@ -44,7 +44,7 @@ def builder(name: str, data_dir: str, splits, download: bool = False):
     return made
 
 
-def in_memory(name: str, split: str, data_dir: str, download: bool, shape, n_labels: int) -> Images:
+def in_memory(name: str, split: str, data_dir: str, download: bool, n_labels: int) -> Images:
     """Reads a split of a small dataset, in the dataset's own order.
 
     Args:
@@ -52,31 +52,25 @@ def in_memory(name: str, split: str, data_dir: str, download: bool, shape, n_lab
         split: "train" or "test".
         data_dir: TFDS' own default if empty.
         download: whether TFDS may download it.
-        shape: (H, W, C) of its images.
         n_labels: int, how many labels it has, from 0.
 
     Raises:
-        UsageError: if it can't be read, or holds other images or labels.
+        UsageError: if it can't be read, or has other labels.
     """
     import tensorflow_datasets as tfds
 
     made = builder(name, data_dir, [split], download)
-    where = f"The TFDS dataset {name!r} in {made.data_path}"
     try:
         data = tfds.as_numpy(made.as_dataset(split=split, batch_size=-1))
     except Exception as error:  # As above.
         raise _unreadable(name, data_dir, error) from error
-    images, labels = (np.asarray(data.get(key)) for key in ("image", "label"))
-    if images.dtype != np.uint8 or images.shape[1:] != tuple(shape):
-        raise UsageError(
-            f"{where} must have images uint8 [N, {', '.join(map(str, shape))}]; it has {images.dtype} "
-            f"{list(images.shape)}."
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
-        raise UsageError(f"{where} must have one integer as the label of each image.")
+    images, labels = data["image"], data["label"]
     bad = np.flatnonzero((labels < 0) | (labels >= n_labels))
     if len(bad):
-        raise UsageError(f"{where} has the label {labels[bad[0]]}, and labels must be 0 to {n_labels - 1}.")
+        raise UsageError(
+            f"The TFDS dataset {name!r} in {made.data_path} has the label {labels[bad[0]]}, and labels must be 0 "
+            f"to {n_labels - 1}."
+        )
     if "id" in data:  # TFDS shuffles when it writes.
         order = np.argsort(data["id"], kind="stable")
         images, labels = images[order], labels[order]
@@ -94,7 +88,7 @@ def downsampled_imagenet(split, size, data_dir, download, skip_corrupt) -> Recor
 
 
 def decode_as(shape):
-    """Returns what `Records` calls `decode`, for TFDS' examples with an `image` [H, W, C] of a picture's bytes."""
+    """Returns `Records`' decode for TFDS' examples, whose `image` is the bytes of a picture [H, W, C]."""
 
     def decode(serialized):
         try:
