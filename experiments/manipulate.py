@@ -19,7 +19,16 @@ import numpy as np
 from absl import flags
 
 import glow_tf
-from experiments import chosen_images, datasets, directions, hyperparameters, list_flags, pictures, runs
+from experiments import (
+    chosen_images,
+    datasets,
+    directions,
+    hyperparameters,
+    list_flags,
+    pictures,
+    runs,
+    sources,
+)
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
@@ -45,7 +54,7 @@ def labelled_batches(run: runs.Run):
         # Each image once, not augmented.
         batches = datasets.test_batches(data, run.hps, n)
         n_y = run.hps["n_y"]
-        return ((x, np.eye(n_y)[y]) for x, y, _ in batches), [str(y) for y in range(n_y)]
+        return _one_hot(data, batches, n_y), [str(y) for y in range(n_y)]
     try:
         with np.load(FLAGS.data) as arrays:
             images, attributes, names = (arrays[key] for key in ("images", "attributes", "names"))
@@ -66,6 +75,12 @@ def labelled_batches(run: runs.Run):
         )
     parts = range(0, len(images), n)
     return ((images[i : i + n], attributes[i : i + n]) for i in parts), names
+
+
+def _one_hot(data, batches, n_y):
+    with sources.failures(data):
+        for images, labels, _ in batches:
+            yield images, labels.numpy()[:, None] == np.arange(n_y)
 
 
 def main(argv):
