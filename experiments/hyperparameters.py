@@ -3,12 +3,12 @@
 import json
 import math
 import pathlib
-import sys
 
-from absl import app, flags, logging
+from absl import flags
 
 import glow_tf
 from experiments import configs
+from experiments.cli import UsageError, run  # noqa: F401 (callers still import them from here)
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
@@ -54,10 +54,6 @@ _HELP = dict(
 _DEFAULTS = configs.DEFAULTS | configs.OWN_DEFAULTS
 
 _WORDS = dict(flow_permutation=PERMUTATIONS, flow_coupling=COUPLINGS)
-
-
-class UsageError(Exception):
-    """A user's mistake: one paragraph that says what was given and what is allowed."""
 
 
 def define_flags():
@@ -197,23 +193,3 @@ def load(logdir: pathlib.Path) -> dict:
     if not file.exists():
         raise UsageError(f"There is no run in {logdir}: no file {file}.")
     return json.loads(file.read_text())
-
-
-def run(main, takes_arguments: bool = False):
-    """Runs a command's main(argv) as absl does; a UsageError is printed and exits with 2."""
-
-    def guarded(argv):
-        logging.set_verbosity(logging.WARNING)  # Not a line for every checkpoint.
-        if len(argv) > 1 and not takes_arguments:
-            raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-        try:
-            main(argv)
-        except UsageError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-
-    # --help shows the flags of the command's own file: let it show those of the project's other files.
-    for name in FLAGS:
-        if FLAGS.find_module_defining_flag(name).startswith("experiments."):
-            FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
-    app.run(guarded)
