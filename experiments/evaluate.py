@@ -4,8 +4,8 @@
     python -m experiments.evaluate --openai_checkpoint model_best_loss.ckpt --problem cifar10 ...
 
 Prints one JSON object. "raw" are the weights themselves, which the original reports; "polyak" is their
-average. "inverse_error" is max |decode_float(encode(x)) - x'| over the first batch. A number that isn't finite
-is null.
+average. "inverse_error" is max |decode_float(encode(x)) - x'| over the first batch. A number that is not
+finite is null.
 """
 
 import json
