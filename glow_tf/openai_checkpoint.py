@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from glow_tf.glow import Glow
+from glow_tf.plain_path import Reader
 
 _AVERAGE = "/ExponentialMovingAverage"
 
@@ -48,7 +49,7 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
     path = str(path)
     if not tf.io.gfile.exists(path + ".index"):
         raise FileNotFoundError(f"There is no checkpoint {path!r}: no file {path + '.index'!r}.")
-    reader = tf.train.load_checkpoint(path)
+    reader = Reader(path)
     shapes = reader.get_variable_to_shape_map()
     wanted = _names(model)
     if not any(name.startswith("model/classifier/") for name in shapes):

@@ -119,17 +119,22 @@ class StopOnNotFinite(tf_keras.callbacks.Callback):
 class ProgressBar(tf_keras.callbacks.Callback):
     """A progress bar an epoch, with bits per dimension and images a second."""
 
-    def __init__(self, batch_size: int):
-        """Makes the bar for batches of `batch_size` images, all replicas together."""
+    def __init__(self, batch_size: int, disable: bool = False):
+        """Makes the bar for batches of `batch_size` images, all replicas together; `disable` shows none."""
         super().__init__()
         self._batch_size = batch_size
+        self._disable = disable
         self._bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Shows a new bar."""
         total = self.params["steps"] * self._batch_size
         self._bar = tqdm(
-            total=total, desc=f"epoch {epoch + 1}/{self.params['epochs']}", unit="img", leave=False
+            total=total,
+            desc=f"epoch {epoch + 1}/{self.params['epochs']}",
+            unit="img",
+            leave=False,
+            disable=self._disable,
         )
 
     def on_train_batch_end(self, batch, logs=None):
@@ -139,4 +144,9 @@ class ProgressBar(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Removes the bar."""
-        self._bar.close()
+        self.close()
+
+    def close(self):
+        """Removes the bar, also in the middle of an epoch."""
+        if self._bar is not None:
+            self._bar.close()
