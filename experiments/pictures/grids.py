@@ -1,18 +1,16 @@
-"""Images as pictures: files, grids, animations."""
+"""Images as picture files: one, a grid, an animation."""
 
 import io
 import pathlib
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from experiments.hyperparameters import UsageError
 
 MIN_SIZE = 32  # Smaller images are enlarged, pixel by pixel, to be seen.
 SUFFIXES = (".png", ".gif")
 FRAME_MILLISECONDS = 200
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def grid(images, columns: int) -> np.ndarray:
@@ -52,11 +50,22 @@ def save(images, columns: int, path) -> None:
         images: uint8 [N, H, W, C], row by row.
         columns: int; N must be a multiple.
         path: of the picture.
+
+    Raises:
+        UsageError: if it can't be written.
     """
-    if pathlib.Path(path).suffix == ".gif":
-        save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
-    else:
-        save_grid(images, columns, path)
+    try:
+        if is_animation(path):
+            save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
+        else:
+            save_grid(images, columns, path)
+    except OSError as error:
+        raise UsageError(f"Can't write {path}: {error.strerror or error}.") from error
+
+
+def is_animation(path) -> bool:
+    """Whether a name is that of a .gif."""
+    return pathlib.Path(path).suffix.lower() == ".gif"
 
 
 def save_frames(frames, path) -> None:
@@ -73,45 +82,9 @@ def save_one(image, path) -> None:
 def require_name(path) -> None:
     """Raises a UsageError if `save` can't write to `path`."""
     path = pathlib.Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out must end in {' or '.join(SUFFIXES)}, got {str(path)!r}.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}.")
-
-
-def read(path, shape=None) -> np.ndarray:
-    """Reads a picture file.
-
-    Args:
-        path: of the file.
-        shape: (height, width, n_channels) that it must have; the channels are converted.
-
-    Returns:
-        uint8 [height, width, n_channels].
-
-    Raises:
-        UsageError: if it can't be read, or has another size.
-    """
-    try:
-        return decode(pathlib.Path(path).read_bytes(), shape)
-    except (OSError, UnidentifiedImageError) as error:
-        raise UsageError(f"Can't read a picture from {path}: {error}") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def decode(data: bytes, shape=None) -> np.ndarray:
-    """Returns the image of a picture's bytes; arguments and result as for `read`."""
-    with Image.open(io.BytesIO(data)) as picture:
-        if shape is not None:
-            height, width, channels = shape
-            if picture.size != (width, height):
-                raise ValueError(
-                    f"A picture must be {width} pixels wide and {height} high, got "
-                    f"{picture.width} and {picture.height}."
-                )
-            picture = picture.convert(_MODES[channels])
-        elif picture.mode not in _MODES.values():
-            picture = picture.convert("RGB")
-        image = np.asarray(picture)
-    return image[..., None] if image.ndim == 2 else image
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; it must name a file to write.")
