@@ -1,6 +1,6 @@
 """The one way from a picture file to pixels, and back to files and grids."""
 
-from experiments.pictures.grids import grid, is_animation, require_name, save, save_frames, save_grid, save_one
+from experiments.pictures.grids import grid, require_name, save, save_blocks, save_frames, save_grid, save_one
 from experiments.pictures.reading import FORMATS, MAX_PIXELS, BadPicture, convert, decode, load, read
 from experiments.pictures.sizes import block_means, shrunk, square
 
@@ -12,11 +12,11 @@ __all__ = [
     "convert",
     "decode",
     "grid",
-    "is_animation",
     "load",
     "read",
     "require_name",
     "save",
+    "save_blocks",
     "save_frames",
     "save_grid",
     "save_one",

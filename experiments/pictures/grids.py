@@ -1,6 +1,7 @@
 """Images as picture files: one, a grid, an animation."""
 
 import io
+import contextlib
 import pathlib
 
 import numpy as np
@@ -54,18 +55,29 @@ def save(images, columns: int, path) -> None:
     Raises:
         UsageError: if it can't be written.
     """
-    try:
-        if is_animation(path):
+    with _told(path):
+        if _is_animation(path):
             save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
         else:
             save_grid(images, columns, path)
-    except OSError as error:
-        raise UsageError(f"Can't write {path}: {error.strerror or error}.") from error
 
 
-def is_animation(path) -> bool:
-    """Whether a name is that of a .gif."""
-    return pathlib.Path(path).suffix.lower() == ".gif"
+def save_blocks(blocks, columns: int, path) -> None:
+    """Writes grids one below the other (.png), or one after the other (.gif).
+
+    Args:
+        blocks: list of images, uint8 [N, H, W, C] each.
+        columns: int; N must be a multiple.
+        path: of the picture.
+
+    Raises:
+        UsageError: if it can't be written.
+    """
+    with _told(path):
+        if _is_animation(path):
+            save_frames([grid(block, columns) for block in blocks], path)
+        else:
+            save_grid(np.concatenate(blocks), columns, path)
 
 
 def save_frames(frames, path) -> None:
@@ -75,8 +87,9 @@ def save_frames(frames, path) -> None:
 
 
 def save_one(image, path) -> None:
-    """Writes one image, uint8 [H, W, C], as it is."""
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    """Writes one image, uint8 [H, W, C], as it is; raises a UsageError if it can't."""
+    with _told(path):
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
 
 
 def require_name(path) -> None:
@@ -88,3 +101,15 @@ def require_name(path) -> None:
         raise UsageError(f"--out {path}: there is no folder {path.parent}.")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; it must name a file to write.")
+
+
+def _is_animation(path):
+    return pathlib.Path(path).suffix.lower() == ".gif"
+
+
+@contextlib.contextmanager
+def _told(path):
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"Can't write {path}: {error.strerror or error}.") from error

@@ -56,7 +56,7 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
     try:
         with Image.open(file, formats=formats) as picture:
             _require_size(picture.size, least)
-            notes = _notes(picture)
+            notes = _notes(picture, n_channels)
             _match_transparent_colour(picture)
             ImageOps.exif_transpose(picture, in_place=True)
             return convert(picture, n_channels), notes
@@ -66,14 +66,18 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
         raise BadPicture(_too_many_pixels()) from error
     except UnidentifiedImageError as error:
         raise BadPicture(_not_a_picture(formats)) from error
+    except OSError as error:
+        if error.errno is not None:  # The operating system's, not Pillow's.
+            raise BadPicture(f"it can't be opened: {error.strerror}") from error
+        raise BadPicture(f"{_not_a_picture(formats)} ({error})") from error
     # Pillow's readers raise whatever they run into in a broken file: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise BadPicture(f"{_not_a_picture(formats)} ({reason})") from error
+        raise BadPicture(f"{_not_a_picture(formats)} ({error or type(error).__name__})") from error
 
 
-def convert(picture: Image.Image, n_channels: int | None = None) -> Image.Image:
+def convert(picture: Image.Image, n_channels: int | None = None, least: int = 1) -> Image.Image:
     """Returns a picture of any mode as L, RGB or RGBA; the arguments and errors are those of `load`."""
+    _require_size(picture.size, least)
     if n_channels is not None and n_channels not in _MODES:
         raise BadPicture(f"pictures have 1, 3 or 4 channels, and the model has {n_channels}")
     picture = _eight_bits(picture)
@@ -144,7 +148,7 @@ def _not_a_picture(formats):
     return f"it isn't a picture that can be read; {', '.join(formats)} files are"
 
 
-def _notes(picture):
+def _notes(picture, n_channels):
     notes = []
     if getattr(picture, "is_animated", False):
         notes.append("only the first frame is used")
@@ -152,7 +156,7 @@ def _notes(picture):
         notes.append("its 16 bits became 8")
     if picture.mode == "CMYK":
         notes.append("its CMYK colours became RGB")
-    if picture.has_transparency_data:
+    if picture.has_transparency_data and n_channels in (1, 3):
         notes.append("what was transparent became white")
     return notes
 
