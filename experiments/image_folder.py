@@ -89,13 +89,13 @@ class Found:
             loose = [path for path in split.paths if not split.class_of(path)]
             if loose:
                 raise UsageError(
-                    f"Each sub-folder of {split.top} is a class (--ycond), and the image {loose[0]} is in none."
+                    f"Each sub-folder of {split.top} is a class (--ycond), and {loose[0]} is in none."
                 )
         strange = sorted(set(test.classes) - set(train.classes))
         if strange:
             raise UsageError(
-                f"The class {strange[0]!r} has test images, in {test.top / strange[0]}, but no training images; "
-                f"the classes in {train.top} are: {', '.join(train.classes) or 'none'}."
+                f"The class {strange[0]!r} has test images, in {test.top / strange[0]}, but no training "
+                f"images; the classes in {train.top} are: {', '.join(train.classes) or 'none'}."
             )
         return train.classes
 
@@ -156,7 +156,7 @@ def find(folder) -> Found:
 
 
 def classes(folder) -> list[str]:
-    """Returns the classes of a folder; raises a UsageError as `find` and `Found.classes`, or if there are none."""
+    """Returns the classes of a folder; raises a UsageError as `Found.classes`, or if there are no images."""
     found = find(require(folder))
     found.usable("train", skip_corrupt=True)
     return found.classes()

@@ -1,6 +1,5 @@
 """Images as picture files: one, a grid, an animation."""
 
-import io
 import contextlib
 import pathlib
 

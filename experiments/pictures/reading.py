@@ -48,7 +48,8 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
         formats: those that are taken, of `FORMATS`.
 
     Returns:
-        A picture of mode L, RGB or RGBA, and a list of what was done to it, clauses such as "its 16 bits became 8".
+        A picture of mode L, RGB or RGBA, and what was done to it: a list of clauses such as "its 16 bits
+        became 8".
 
     Raises:
         BadPicture: if it can't be read, or has too few or too many pixels, told before one is decoded.
@@ -70,7 +71,7 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
         if error.errno is not None:  # The operating system's, not Pillow's.
             raise BadPicture(f"it can't be opened: {error.strerror}") from error
         raise BadPicture(f"{_not_a_picture(formats)} ({error})") from error
-    # Pillow's readers raise whatever they run into in a broken file: SyntaxError, struct.error, IndexError, ...
+    # Pillow's readers raise what they run into in a broken file: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         raise BadPicture(f"{_not_a_picture(formats)} ({error or type(error).__name__})") from error
 
@@ -120,7 +121,7 @@ def _image(file, shape):
     picture, _ = load(file, shape and shape[-1])
     if shape is not None and picture.size != (shape[1], shape[0]):
         raise BadPicture(
-            f"it is {_pixels(picture.size)}; it must be {shape[1]} wide and {shape[0]} high, as the model's images"
+            f"it is {_pixels(picture.size)}; it must be {shape[1]} wide and {shape[0]} high, the model's size"
         )
     image = np.asarray(picture)
     return image[..., None] if image.ndim == 2 else image

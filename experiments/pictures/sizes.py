@@ -22,7 +22,7 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def shrunk(picture: Image.Image, smaller_side: int) -> np.ndarray:
-    """Returns the whole picture, uint8 [H, W, C], its smaller side `smaller_side`; it must be at least as large."""
+    """Returns the whole picture, uint8 [H, W, C], with this smaller side; its own must be at least that."""
     scale = smaller_side / min(picture.size)
     return _area_means(picture, tuple(max(smaller_side, round(side * scale)) for side in picture.size))
 
