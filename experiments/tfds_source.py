@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from experiments import pictures
 from experiments.hyperparameters import UsageError
 from experiments.sources import Images
 from experiments.tfrecords import Records
@@ -66,8 +66,8 @@ def downsampled_imagenet(split, size, data_dir, download, skip_corrupt) -> Recor
 
     def decode(serialized):
         features = tf.train.Example.FromString(serialized).features.feature
-        picture, _ = pictures.load(io.BytesIO(features["image"].bytes_list.value[0]), 3)
-        return dict(image=np.asarray(picture), label=0)
+        with Image.open(io.BytesIO(features["image"].bytes_list.value[0])) as image:
+            return dict(image=np.asarray(image.convert("RGB")), label=0)
 
     files = made.info.splits[split].filepaths
     return Records(files, (size, size, 3), decode, skip_corrupt=skip_corrupt)
