@@ -50,29 +50,30 @@ def _rows(**columns) -> dict:
     return columns | ({"labels": np.array(labels, np.int32)} if labels else {})
 
 
-def _images(at_least: int) -> list[pathlib.Path]:
-    paths = [pathlib.Path(name) for name in FLAGS.images]
-    if len(paths) < at_least:
+def _images(server, at_least: int) -> np.ndarray:
+    """Returns --images as the model takes them."""
+    if len(FLAGS.images) < at_least:
         raise UsageError(f"--operation {FLAGS.operation} needs at least {at_least} --images.")
-    for path in paths:
-        if not path.is_file():
-            raise UsageError(f"There is no picture {path}.")
-    return paths
-
-
-def _arrays(at_least: int) -> np.ndarray:
-    images = [pictures.read(path) for path in _images(at_least)]
+    shape = server.image_shape()
+    images = [_image(path, shape) for path in FLAGS.images]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise UsageError(f"--images must be of one size and as many channels, got {shapes}.")
     return np.stack(images)
 
 
+def _image(path, shape):
+    image = pictures.read(path, shape)
+    if shape is None and image.shape[-1] == 4:
+        # The server doesn't tell, and few models have transparency: it goes on white.
+        return pictures.read(path, (*image.shape[:2], 3))
+    return image
+
+
 def _bits_per_dim(server):
-    paths = _images(1)
-    files = np.array([path.read_bytes() for path in paths], object)
-    answer = server.predict("bits_per_dim_encoded", _rows(image_bytes=files))
-    for path, bits, log_prob in zip(paths, answer["bits_per_dim"], answer["log_prob"], strict=True):
+    # As pixels: the signature that takes files reads some kinds of them in another way.
+    answer = server.predict("bits_per_dim", _rows(images=_images(server, 1)))
+    for path, bits, log_prob in zip(FLAGS.images, answer["bits_per_dim"], answer["log_prob"], strict=True):
         print(f"{path}: {bits:.4f} bits/dim, log p {log_prob:.2f} nats")
 
 
@@ -86,14 +87,14 @@ def _sample(server):
 
 
 def _interpolate(server):
-    images = _arrays(2)
+    images = _images(server, 2)
     points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
     answer = server.predict("interpolate", dict(first=images[:-1], second=images[1:], points=points))
     _write(answer["images"].reshape(-1, *images.shape[1:]), FLAGS.points)
 
 
 def _manipulate(server):
-    images = _arrays(1)
+    images = _images(server, 1)
     if not FLAGS.directions:
         raise UsageError("--operation manipulate needs --directions, which experiments.manipulate saves.")
     chosen = directions.load(FLAGS.directions).chosen(FLAGS.attributes)

@@ -48,6 +48,7 @@ _HELP = dict(
     flow_permutation="0 reverse, 1 shuffle, 2 invconv; or the word.",
     flow_coupling="0 additive, 1 affine; or the word.",
     dtype="float32 or mixed_bfloat16, where only the coupling networks' convolutions are bfloat16.",
+    n_channels="1 for gray images, 3 for colours, of a folder or of records; -1 is the problem's.",
     clip_norm="Largest norm of the gradients of all weights together; 0 doesn't clip.",
 )
 
@@ -96,7 +97,8 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
 
     Returns:
         A dict with every hyperparameter, and what the original derives from them: n_y, n_channels,
-        local_batch_train, local_batch_init, train_its, beta2.
+        local_batch_train, local_batch_init, train_its, beta2; and for a folder with ycond
+        the names of its `classes`.
 
     Raises:
         UsageError: for a value that isn't allowed.
@@ -107,10 +109,15 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
         raise UsageError(f"Unknown problem {problem!r}; known: {', '.join(configs.PROBLEMS)}.")
     hps = _DEFAULTS | configs.PROBLEM_DEFAULTS.get(problem, {}) | given
     about = configs.PROBLEMS[problem]
-    for name in ("image_size", "n_test"):
+    for name in ("image_size", "n_test", "n_channels"):
         if hps[name] == -1:
             hps[name] = about[name]
-    hps |= {name: about[name] for name in ("n_channels", "n_y")}
+    allowed = (1, 3) if problem in configs.ANY_CHANNELS else (about["n_channels"],)
+    if hps["n_channels"] not in allowed:
+        raise UsageError(
+            f"--n_channels of {problem} must be {' or '.join(map(str, allowed))}, got {hps['n_channels']}."
+        )
+    hps["n_y"] = about["n_y"]
     for name, words in _WORDS.items():
         value = str(hps[name])
         hps[name] = words.index(value) if value in words else int(value)
@@ -139,6 +146,11 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
     hps["local_batch_init"] = scale(hps["n_batch_init"])
     hps["train_its"] = math.ceil(hps["n_train"] / (hps["n_batch_train"] * n_replicas))
     hps["beta2"] = 1 - 1 / max(1.0, hps["train_its"] * hps["polyak_epochs"])
+    if problem == "folder" and hps["ycond"]:
+        from experiments import image_folder  # Which imports this module.
+
+        hps["classes"] = image_folder.classes(hps["data_dir"])
+        hps["n_y"] = len(hps["classes"])
     glow_config(hps)
     return hps
 
@@ -189,6 +201,16 @@ def save(hps: dict, logdir: pathlib.Path) -> None:
             f"{logdir} holds a run with other hyperparameters ({changes}). Give another --logdir, "
             "or the same hyperparameters to go on with that run."
         )
+
+
+def as_begun(hps: dict, logdir: pathlib.Path) -> dict:
+    """Returns hyperparameters without classes, if the run in a logdir was begun before folders had them."""
+    if "classes" not in hps or not (logdir / "hps.json").exists():
+        return hps
+    old = load(logdir)
+    if "classes" in old:
+        return hps
+    return {name: value for name, value in hps.items() if name != "classes"} | {"n_y": old.get("n_y")}
 
 
 def load(logdir: pathlib.Path) -> dict:

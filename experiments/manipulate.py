@@ -45,7 +45,8 @@ def labelled_batches(run: runs.Run):
         # Each image once, not augmented.
         batches = datasets.test_batches(data, run.hps, n)
         n_y = run.hps["n_y"]
-        return ((x, np.eye(n_y)[y]) for x, y, _ in batches), [str(y) for y in range(n_y)]
+        names = run.hps.get("classes") or [str(y) for y in range(n_y)]
+        return ((x, np.eye(n_y)[y]) for x, y, _ in batches), names
     try:
         with np.load(FLAGS.data) as arrays:
             images, attributes, names = (arrays[key] for key in ("images", "attributes", "names"))

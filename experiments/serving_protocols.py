@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+from google.protobuf import json_format
 
 from experiments.hyperparameters import UsageError
 
@@ -42,6 +43,14 @@ class Server(abc.ABC):
             ServerError: if there is no answer, or it is an error.
         """
 
+    @abc.abstractmethod
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Returns (height, width, n_channels) of the model's images; None if the server doesn't tell.
+
+        Raises:
+            ServerError: if there is no answer.
+        """
+
 
 class GrpcServer(Server):
     """The gRPC API, by tensorflow-serving-api's stubs."""
@@ -67,6 +76,25 @@ class GrpcServer(Server):
                 raise ServerError(f"{self._address}: {error.code().name}: {error.details()}") from error
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
+    def image_shape(self):
+        """See `Server.image_shape`."""
+        import grpc
+        from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = self._model
+        with grpc.insecure_channel(self._address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            try:
+                response = stub.GetModelMetadata(request, self._timeout)
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                    return None
+                raise ServerError(f"{self._address}: {error.code().name}: {error.details()}") from error
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        return _image_shape(json_format.MessageToDict(signatures, preserving_proto_field_name=True))
+
 
 class RestServer(Server):
     """The REST API, in its columnar form."""
@@ -87,6 +115,33 @@ class RestServer(Server):
         only = {"sample_encoded": "image_bytes"}.get(signature, "images")
         outputs = outputs if isinstance(outputs, dict) else {only: outputs}
         return {name: _from_json(value) for name, value in outputs.items()}
+
+    def image_shape(self):
+        """See `Server.image_shape`."""
+        url = f"{self._address.rstrip('/')}/v1/models/{self._model}/metadata"
+        try:
+            with urllib.request.urlopen(url, timeout=self._timeout) as answer:
+                metadata = json.load(answer)
+        except urllib.error.HTTPError:
+            return (
+                None  # Another server than TensorFlow Serving; what is wrong with the model, `predict` tells.
+            )
+        except (OSError, ValueError) as error:
+            raise ServerError(f"{url}: {error!r}") from error
+        try:
+            return _image_shape(metadata["metadata"]["signature_def"])
+        except (KeyError, TypeError):
+            return None
+
+
+def _image_shape(signatures: dict):
+    """Returns the shape of the images that the signature bits_per_dim takes, of a SignatureDefMap as JSON."""
+    try:
+        images = signatures["signature_def"]["bits_per_dim"]["inputs"]["images"]
+        _, *shape = (int(dim["size"]) for dim in images["tensor_shape"]["dim"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(shape) if len(shape) == 3 and min(shape) > 0 else None
 
 
 def _to_json(row):

@@ -71,6 +71,7 @@ def train(
             explodes, the disk is full, or another worker is gone.
         Terminated: after SIGTERM.
     """
+    hps = hyperparameters.as_begun(hps, logdir)
     train_data = datasets.load(hps, "train", download, skip_corrupt)
     test_data = datasets.load(hps, "test", download, skip_corrupt)
     run = None
@@ -100,6 +101,8 @@ def train(
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
     hps = run.hps
+    if found := getattr(train_data, "found", None):
+        run.tell(found)
     if run.saved("last"):
         run.restore("last")
         epochs, steps = divmod(run.step, hps["train_its"])

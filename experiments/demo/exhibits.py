@@ -68,17 +68,15 @@ def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | No
     else:
         batches = _batches(*_split(hps, "train", n_images))
         attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)
-        names = [str(y) for y in range(hps["n_y"])]
+        names = hps.get("classes") or [str(y) for y in range(hps["n_y"])]
         known = directions.compute(model.encode_without_label, attributes, names)
     return Exhibits(images, labels, np.concatenate(bits), known)
 
 
 def _split(hps, name, n):
-    data = datasets.load(hps, name)
-    data = datasets.Images(data.images[:n], data.labels[:n])
-    batches = list(datasets.test_batches(data, hps, _BATCH))
+    batches = datasets.test_batches(datasets.load(hps, name), hps, _BATCH).take(math.ceil(n / _BATCH))
     images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
-    return np.concatenate(images), np.concatenate(labels)
+    return np.concatenate(images)[:n], np.concatenate(labels)[:n]
 
 
 def _batches(images, labels):
