@@ -67,11 +67,9 @@ def labelled_batches(run: runs.Run):
             f"--data {FLAGS.data}: attributes must be [{len(images)}, {len(names)}], as many as images and "
             f"names; got {list(attributes.shape)}."
         )
-    if attributes.dtype.kind not in "biuf" or not np.isin(attributes, (0, 1)).all():
-        raise UsageError(
-            f"--data {FLAGS.data}: attributes must be 0 or 1, got {attributes.dtype} from {attributes.min()} "
-            f"to {attributes.max()}."
-        )
+    wrong = attributes[~np.isin(attributes, (0, 1))]
+    if wrong.size:
+        raise UsageError(f"--data {FLAGS.data}: attributes must be 0 or 1, got {wrong[0].item()!r}.")
     parts = range(0, len(images), n)
     return ((images[i : i + n], attributes[i : i + n]) for i in parts), names.astype(str)
 

@@ -38,8 +38,12 @@ def read(path, names, optional=()) -> dict[str, np.ndarray]:
                 f"{path}, {packed} bytes, would be {unpacked} bytes when unpacked: more than "
                 f"{MOST_BYTES} and {_MOST_TIMES} times its size, so it isn't."
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in wanted}
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in wanted}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy returns what is no array as bytes.
+                raise UsageError(f"{path}: {name} is no array.")
+        return arrays
     except UsageError:
         raise
     # Of bytes that are no npz, zipfile, zlib and NumPy raise whatever they run into.

@@ -50,7 +50,7 @@ class Output:
             kinds = ", ".join(sorted(kind.__name__ for kind in wrong))
             raise BadAnswer(f"{name} must be {self}, got entries of type {kinds}")
         if self.dtype == "uint8":
-            self._require_bytes(name, array.flat)
+            self._require_bytes(name, array.ravel())
             return array.astype(np.uint8)
         try:
             with np.errstate(over="ignore"):
@@ -100,7 +100,9 @@ class Output:
 def shortened(text: str, most: int = 2000) -> str:
     """Returns text of a stranger's in one line that can be printed, cut to `most` characters."""
     text = " ".join(text[: 4 * most].split())
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    text = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
     return text if len(text) <= most else f"{text[:most]}..."
 
 

@@ -130,7 +130,9 @@ class RestServer(Server):
             # A single output comes without its name.
             if not isinstance(answer, dict) and len(outputs) == 1:
                 answer = dict.fromkeys(outputs, answer)
-            return {name: output.of_json(name, _require_name(name, answer)) for name, output in outputs.items()}
+            return {
+                name: output.of_json(name, _require_name(name, answer)) for name, output in outputs.items()
+            }
         except BadAnswer as error:
             raise ServerError(f"{url}: the answer to {signature} is wrong: {error}.") from error
 

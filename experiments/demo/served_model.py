@@ -125,7 +125,8 @@ class ServedModel:
     def encode(self, images, labels=None) -> list[np.ndarray]:
         """Returns the latents by level, float32 [B, h, w, c] each, given the labels."""
         outputs = {
-            f"level_{i}": Output("float32", (len(images), *shape)) for i, shape in enumerate(self.level_shapes)
+            f"level_{i}": Output("float32", (len(images), *shape))
+            for i, shape in enumerate(self.level_shapes)
         }
         return list(self._predict("encode", labels, outputs, images=images).values())
 
