@@ -17,6 +17,7 @@ import glow_tf.quantization as quantization
 from experiments import configs, embedded, image_folder, tfds_source, tfrecords
 from experiments.augmentation import augment
 from experiments.hyperparameters import UsageError
+from experiments.pictures import block_means
 from experiments.sources import Files, Images
 
 
@@ -86,9 +87,9 @@ def _open(problem, split, hps, download, skip_corrupt):
         images = np.pad(data.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         return Images(np.tile(images, (1, 1, 1, 3)), data.labels)
     if problem == "folder":
-        if not pathlib.Path(data_dir or "-").is_dir():
-            raise UsageError(f"--problem folder needs --data_dir, a folder of images; got {data_dir!r}.")
-        return image_folder.ImageFolder(image_folder.find(data_dir, split), size)
+        return image_folder.ImageFolder(
+            data_dir, split, size, hps["n_channels"], hps.get("classes"), skip_corrupt
+        )
     # The original appends the category to the folder.
     folder = pathlib.Path(data_dir) / hps["category"] if data_dir else None
     files = tfrecords.find(folder, split, size) if folder else []
@@ -104,7 +105,7 @@ def _open(problem, split, hps, download, skip_corrupt):
     labelled = hps["ycond"] or hps["n_y"] > 1
     return tfrecords.Records(
         files,
-        (size, size, 3),
+        (size, size, hps["n_channels"]),
         random_crop=problem == "lsun_realnvp",
         skip_corrupt=skip_corrupt,
         n_labels=hps["n_y"] if labelled else None,
@@ -135,7 +136,7 @@ def train_batches(
         seed = tf.stack([tf.constant(hps["seed"], tf.int64), step])
         images, labels = read(index[first : first + n], seed)
         warped = augment(images, hps["dal"], hps["problem"], seed, first, batch_size)
-        batch = _to_size(warped, hps["image_size"])
+        batch = block_means(warped, hps["image_size"])
         noise = _noise([batch_size, *batch.shape[1:]], hps, seed)
         return batch, labels, noise[first : first + n]
 
@@ -156,7 +157,7 @@ def test_batches(data: Images | Files, hps: dict, batch_size: int) -> tf.data.Da
     def prepare(step, index):
         seed = tf.stack([tf.constant(0, tf.int64), step])
         images, labels = read(index, seed)
-        images = _to_size(tf.cast(images, tf.float32), hps["image_size"])
+        images = block_means(tf.cast(images, tf.float32), hps["image_size"])
         return images, labels, _noise(tf.shape(images), hps, seed)
 
     batches = tf.data.Dataset.range(len(data)).batch(batch_size).enumerate()
@@ -198,16 +199,6 @@ def distributed_test_batches(strategy, data, hps: dict):
         return mine.rebatch(size // n_replicas)
 
     return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / size)
-
-
-def _to_size(images, size):
-    """Means over blocks, then floor and clip to uint8, as the original."""
-    _, full, _, channels = images.shape
-    factor = full // size
-    if factor > 1:
-        images = tf.reshape(images, [-1, size, factor, size, factor, channels])
-        images = tf.reduce_mean(images, [2, 4])
-    return tf.cast(tf.clip_by_value(tf.floor(images), 0.0, 255.0), tf.uint8)
 
 
 def _noise(shape, hps, seed):

@@ -34,8 +34,9 @@ def preprocess(images, n_bits: int, dtype=tf.float32) -> tf.Tensor:
     if images.dtype != tf.uint8:
         raise TypeError(f"Images must be uint8 (0 to 255), got {images.dtype.name} of shape {images.shape}.")
     n_bits = require_n_bits(n_bits)
-    bins = tf.cast(images // 2 ** (8 - n_bits), dtype)
-    return bins / 2.0**n_bits - 0.5
+    # Exact, and so the same in every runtime; a division of uint8 isn't in all of them.
+    bins = tf.floor(tf.cast(images, dtype) * 2.0 ** (n_bits - 8))
+    return bins * 2.0**-n_bits - 0.5
 
 
 def dequantization_noise(shape, n_bits: int, seed, dtype=tf.float32) -> tf.Tensor:
