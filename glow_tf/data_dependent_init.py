@@ -1,8 +1,11 @@
 """Data-dependent initialisation of activation normalisation (section 3.1 of the paper)."""
 
+import numpy as np
 import tensorflow as tf
 
 LOGSCALE_FACTOR = 3.0  # The original learns `logs` and scales by exp(3 logs).
+
+_EPSILON = 1e-6  # The original's, which a deviation of 0 is taken for.
 
 
 def actnorm_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -22,4 +25,16 @@ def actnorm_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     axes = tf.range(tf.rank(x) - 1)
     b = -tf.reduce_mean(x, axes)
     deviation = tf.sqrt(tf.reduce_mean(tf.square(x + b), axes))
-    return b, -tf.math.log(deviation + 1e-6) / LOGSCALE_FACTOR
+    return b, -tf.math.log(deviation + _EPSILON) / LOGSCALE_FACTOR
+
+
+def lacking_spread(logs) -> np.ndarray:
+    """Returns which channels had a deviation of at most 1e-6, so that no scale gives them unit variance.
+
+    Args:
+        logs: float [..., C], what `actnorm_statistics` returned.
+
+    Returns:
+        bool, the shape of `logs`.
+    """
+    return np.exp(-LOGSCALE_FACTOR * np.asarray(logs, np.float64)) < 2.001 * _EPSILON
