@@ -69,34 +69,36 @@ class GlowConfig:
 
     def __post_init__(self):
         """Checks every value."""
+        set_value = functools.partial(
+            object.__setattr__, self
+        )  # Frozen; NumPy's become Python's, as in JSON.
         for name in ("n_channels", "n_levels", "depth", "width", "n_y"):
-            inputs.require_int(name, getattr(self, name), 1)
-        quantization.require_n_bits(self.n_bits_x)
+            set_value(name, inputs.require_int(name, getattr(self, name), 1))
+        set_value("n_bits_x", quantization.require_n_bits(self.n_bits_x))
         for name in ("learntop", "ycond"):
-            inputs.require_bool(name, getattr(self, name))
+            set_value(name, inputs.require_bool(name, getattr(self, name)))
         if isinstance(self.dtype, tf.DType):
-            object.__setattr__(self, "dtype", self.dtype.name)
+            set_value("dtype", self.dtype.name)
         inputs.require_word("flow_permutation", self.flow_permutation, PERMUTATIONS)
         inputs.require_word("flow_coupling", self.flow_coupling, COUPLINGS)
         inputs.require_word("memory", self.memory, MEMORY)
         inputs.require_word("dtype", self.dtype, DTYPES)
-        self._check_image_size()
-
-    def _check_image_size(self):
-        if isinstance(self.image_size, list):  # Of JSON.
-            object.__setattr__(self, "image_size", tuple(self.image_size))
-        sizes = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,) * 2
-        if len(sizes) != 2:
+        pair = isinstance(self.image_size, (tuple, list))
+        if pair and len(self.image_size) != 2:
             raise ValueError(
                 f"image_size must be an integer, or a pair (height, width), got {self.image_size!r}."
             )
+        sizes = [
+            inputs.require_int("image_size", size, 1)
+            for size in (self.image_size if pair else [self.image_size])
+        ]
         divisor = 2**self.n_levels
-        for size in sizes:
-            if inputs.require_int("image_size", size, 1) % divisor:
-                raise ValueError(
-                    f"image_size {self.image_size!r} must be a positive multiple of "
-                    f"2^n_levels = {divisor}: each of the {self.n_levels} levels halves it."
-                )
+        if any(size % divisor for size in sizes):
+            raise ValueError(
+                f"image_size {self.image_size!r} must be a positive multiple of 2^n_levels = {divisor}: each "
+                f"of the {self.n_levels} levels halves it."
+            )
+        set_value("image_size", tuple(sizes) if pair else sizes[0])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -268,17 +270,25 @@ class Glow(tf.Module):
         scale = inputs.temperature(temperature, self._dtype)
         static, batch = scale.shape, tf.shape(scale)
         if labels is not None:
-            static = tf.broadcast_static_shape(static, labels.shape)
+            try:
+                static = tf.broadcast_static_shape(static, labels.shape)
+            except ValueError as error:
+                raise ValueError(
+                    f"A temperature of shape {scale.shape} doesn't fit labels of shape {labels.shape}."
+                ) from error
             batch = tf.broadcast_dynamic_shape(batch, tf.shape(labels))
 
-        def part(shape):
-            scale_of = functools.partial(_latent_scale, batch=batch, event=shape, dtype=self._dtype)
+        def part(event):
+            shape = [*static, *event]
+
+            def latent_scale(temperature):
+                scale = inputs.temperature(temperature, self._dtype)[..., None, None, None]
+                return tf.ensure_shape(tf.broadcast_to(scale, tf.concat([batch, event], 0)), shape)
+
             if isinstance(temperature, (tf.Variable, tfp.util.DeferredTensor)):
-                parts = tfp.util.DeferredTensor(
-                    temperature, scale_of, dtype=self._dtype, shape=[*static, *shape]
-                )
+                parts = tfp.util.DeferredTensor(temperature, latent_scale, dtype=self._dtype, shape=shape)
             else:
-                parts = tf.ensure_shape(scale_of(scale), [*static, *shape])
+                parts = latent_scale(scale)
             return tfd.Independent(tfd.Normal(tf.zeros([], self._dtype), parts), 3)
 
         base = tfd.JointDistributionSequential([part(shape) for shape in self.config.eps_shapes])
@@ -513,7 +523,7 @@ class Glow(tf.Module):
                 `bits_per_dim`.
         """
         n = inputs.n_samples(n)
-        scale = tf.broadcast_to(inputs.temperature(temperature, self._dtype), [n])[:, None, None, None]
+        scale = tf.broadcast_to(inputs.temperature(temperature, self._dtype, n), [n])[:, None, None, None]
         seeds = inputs.split_seed(inputs.stateless_seed(seed), self.config.n_levels)
         eps = [
             scale * tf.random.stateless_normal([n, *shape], s, dtype=self._dtype)
@@ -545,12 +555,6 @@ def _step(permutation, additive, compute_dtype, parameters):
     return GlowStep(
         permutation=permutation, additive=additive, compute_dtype=compute_dtype, parameters=parameters
     )
-
-
-def _latent_scale(temperature, batch, event, dtype):
-    """Returns the standard deviation of a latent, float [*batch, *event]; no closure, as `_step`."""
-    scale = inputs.temperature(temperature, dtype)
-    return tf.broadcast_to(scale[..., None, None, None], tf.concat([batch, event], 0))
 
 
 def _batch(x):

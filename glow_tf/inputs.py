@@ -63,7 +63,7 @@ def labels(y, n_y: int, n_images=None) -> tf.Tensor:
         WrongTypeError: if they aren't integers.
         ValueError: if they have another shape, or aren't from 0 to n_y - 1.
     """
-    y = _tensor("Labels", y, "integers", empty=tf.int64)
+    y = _tensor("Labels", y, f"integers from 0 to {n_y - 1}", empty=tf.int64)
     rule = "Labels must have the shape [] or [B], an integer for each of the B images"
     if y.shape.rank is not None and y.shape.rank > 1:
         hint = " Of one-hot labels, give tf.argmax(labels, -1)." if y.shape[-1] == n_y > 1 else ""
@@ -93,7 +93,8 @@ def labels(y, n_y: int, n_images=None) -> tf.Tensor:
         message = f"Labels must be from 0 to {n_y - 1}."
         checks.append(tf.debugging.assert_non_negative(y, message))
         checks.append(tf.debugging.assert_less(y, tf.constant(n_y, tf.int64), message))
-    return _after(checks, y)
+    y = _after(checks, y)
+    return tf.broadcast_to(y, [n_images]) if y.shape.rank is None and n_images is not None else y
 
 
 def noise(u, x, n_bits: int) -> tf.Tensor:
@@ -130,10 +131,22 @@ def noise(u, x, n_bits: int) -> tf.Tensor:
     return u
 
 
-def temperature(value, dtype) -> tf.Tensor:
-    """Returns a temperature, any shape, in `dtype`; raises a ValueError if it isn't finite and at least 0."""
+def temperature(value, dtype, n=None) -> tf.Tensor:
+    """Returns a temperature in `dtype`.
+
+    Args:
+        value: a finite number of at least 0, of any type, or an array or tensor of such numbers.
+        dtype: of the result.
+        n: int or int32 scalar tensor: the shape must be [] or [n]; any if None.
+
+    Raises:
+        WrongTypeError: if it is no number.
+        ValueError: if it is negative or not finite, or has another shape.
+    """
     rule = "temperature must be a finite number of at least 0"
-    t = _tensor("temperature", value, "finite numbers of at least 0")
+    t = _tensor("temperature", value, "a finite number of at least 0")
+    if n is not None and t.shape.rank != 0 and not t.shape.is_compatible_with([tf.get_static_value(n)]):
+        raise ValueError(f"temperature must have the shape [] or [n] = [{n}], got {t.shape}.")
     if not (t.dtype.is_floating or t.dtype.is_integer):
         raise WrongTypeError(f"{rule}, got {t.dtype.name}.")
     t = tf.cast(t, dtype)

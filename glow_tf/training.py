@@ -1,12 +1,14 @@
 """The tf_keras.Model that `fit` trains, and the callbacks that belong to every training."""
 
 import dataclasses
+import functools
 import math
 
 import tensorflow as tf
 import tf_keras
 from tqdm.auto import tqdm
 
+from glow_tf import inputs, quantization
 from glow_tf.glow import Glow, GlowConfig
 
 STATISTICS = ("loss", "bits_x", "bits_y", "pred_loss")
@@ -42,14 +44,14 @@ class GlowVariables(tf_keras.layers.Layer):
 
 @tf_keras.saving.register_keras_serializable(package="glow_tf")
 class GlowModel(tf_keras.Model):
-    """Trains a Glow with `fit`, evaluates it with `evaluate`; `predict` gives bits per dimension of each image.
+    """Trains a Glow with `fit`, evaluates it with `evaluate`; `predict` gives bits per dimension of images.
 
     Data are images, or a tuple that begins with them:
 
     ```
     images; (images,); (images, labels)
     (images, labels, noise)
-    (images, labels, weights), as Keras makes it of `sample_weight` and `class_weight`
+    (images, labels, weights), which Keras makes of `sample_weight` and `class_weight`, if there are labels
     (images, labels, noise, weights)
     ```
 
@@ -94,8 +96,8 @@ class GlowModel(tf_keras.Model):
                 "GlowModel takes images, (images, labels), (images, labels, noise), (images, labels, "
                 f"weights) or (images, labels, noise, weights), got {given}."
             )
-        if len(parts) == 3 and parts[2] is not None and parts[2].shape.rank in (0, 1, 2):
-            parts.insert(2, None)
+        if len(parts) == 3 and parts[2] is not None:
+            parts[2:] = self._noise_and_weights(parts[0], parts[2])
         images, labels, noise, weights = parts + [None] * (4 - len(parts))
         if weights is not None and not weights.shape.is_compatible_with(images.shape[:1]):
             raise ValueError(
@@ -103,6 +105,20 @@ class GlowModel(tf_keras.Model):
                 f"images of shape {images.shape}."
             )
         return images, labels if self.glow.config.ycond else None, noise, weights
+
+    def _noise_and_weights(self, images, third):
+        """Returns noise and weights, of which `third` is one; its rank says which."""
+        if third.shape.rank is not None:
+            return (third, None) if third.shape.rank > 2 else (None, third)
+        # Keras traces its function once for data of both kinds: only the run knows.
+        is_noise = tf.rank(third) > 2
+        n_bits, dtype = self.glow.config.n_bits_x, third.dtype
+        draw = functools.partial(
+            quantization.dequantization_noise, tf.shape(images), n_bits, inputs.stateless_seed(), dtype
+        )
+        noise = tf.cond(is_noise, lambda: third, draw)
+        ones = lambda: tf.ones(tf.shape(images)[:1], dtype)
+        return noise, tf.cond(is_noise, ones, lambda: tf.ensure_shape(third, [None]))
 
     def _weighted_losses(self, data):
         """Returns `Glow.losses` of a batch, and its weights or None; updates the metrics."""
