@@ -13,6 +13,8 @@ import tensorflow as tf
 class WrongTypeError(TypeError, ValueError):
     """A value of a wrong type: whoever catches ValueErrors catches all that is refused here."""
 
+    __init__ = Exception.__init__  # AutoGraph raises only such as they are.
+
 
 def require_int(name: str, value, least: int, most: int | None = None) -> int:
     """Returns `value` as an int.
@@ -117,6 +119,7 @@ def noise(u, x, n_bits: int) -> tf.Tensor:
         raise WrongTypeError(f"{rule}; got {u.dtype.name}.")
     checks = []
     if not (u.shape.is_fully_defined() and x.shape.is_fully_defined()):
+        u = _after([tf.debugging.assert_equal(tf.rank(u), tf.rank(x), f"{rule}.")], u)
         checks.append(tf.debugging.assert_equal(tf.shape(u), tf.shape(x), f"{rule}."))
     # In its own dtype: what is just below the limit may be rounded to it.
     inside = tf.reduce_all((u >= 0) & (u < 2.0**-n_bits))
