@@ -28,13 +28,18 @@ def actnorm_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return b, -tf.math.log(deviation + _EPSILON) / LOGSCALE_FACTOR
 
 
-def lacking_spread(logs) -> np.ndarray:
-    """Returns which channels had a deviation of at most 1e-6, so that no scale gives them unit variance.
+def problems(b, logs) -> dict[str, np.ndarray]:
+    """Returns where there is no scale that gives the values unit variance, by what is wrong with them.
 
     Args:
-        logs: float [..., C], what `actnorm_statistics` returned.
+        b: float [..., C], what `actnorm_statistics` returned.
+        logs: the same.
 
     Returns:
-        bool, the shape of `logs`.
+        A dict, words -> bool [..., C].
     """
-    return np.exp(-LOGSCALE_FACTOR * np.asarray(logs, np.float64)) < 2.001 * _EPSILON
+    b, logs = np.asarray(b, np.float64), np.asarray(logs, np.float64)
+    return {
+        "aren't finite": ~(np.isfinite(b) & np.isfinite(logs)),
+        "don't differ": np.exp(-LOGSCALE_FACTOR * logs) < 2.001 * _EPSILON,
+    }

@@ -14,7 +14,7 @@ from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, T
 from glow_tf.bijectors._scan_loop import MEMORY
 from glow_tf.bijectors.fused_glow_step import FusedGlowStep
 from glow_tf.bijectors.glow_step import PERMUTATIONS, step_variables
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR, lacking_spread
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR, problems
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -386,10 +386,7 @@ class Glow(tf.Module):
         for level, variables in enumerate(self.levels):
             for name in ("actnorm", "l_1", "l_2"):
                 b, logs = (variables[f"{name}_{key}"].numpy() for key in ("b", "logs"))
-                for what, wrong in (
-                    ("aren't finite", ~(np.isfinite(b) & np.isfinite(logs))),
-                    ("don't differ", lacking_spread(logs)),
-                ):
+                for what, wrong in problems(b, logs).items():
                     if wrong.any():
                         step, channel = np.argwhere(wrong)[0]
                         return (
