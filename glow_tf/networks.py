@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
-from glow_tf.shapes import as_batch, require_event, require_shapes, told_shape
+from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
 
 
 def border_indicator(height, width, dtype) -> tf.Tensor:
@@ -156,7 +156,7 @@ class CouplingNetwork(tf.Module):
         self.compute_dtype = tf.as_dtype(compute_dtype or self.dtype)
 
     def _require_shapes(self):
-        size = lambda key: self.weights[key].shape[-1] if key in self.weights else None
+        size = lambda key: n_channels_of(self.weights[key]) if key in self.weights else None
         width, out = size("l_1_W"), size("l_last_W")
         vectors = {f"{layer}_{key}": [width] for layer in ("l_1", "l_2") for key in ("b", "logs")}
         vectors |= {"l_last_b": [out], "l_last_logs": [out]}

@@ -43,7 +43,8 @@ def require_shapes(name: str, parameters: dict, batch: bool = False, **wanted):
 
 def n_channels_of(value):
     """Returns the size of the last axis, or None if it is unknown or there is none."""
-    return value.shape[-1] if value.shape.rank else None
+    shape = tf.TensorShape(value.shape)
+    return shape[-1] if shape.rank else None
 
 
 def require_event(name: str, x, min_ndims: int, n_channels=None):

@@ -28,12 +28,6 @@ def as_parameter(value, dtype=None):
     return value
 
 
-def known_batch_shape(bijector):
-    """Returns the batch shape of a bijector's parameters, None where a graph's making doesn't know it."""
-    shape = bijector.experimental_batch_shape()
-    return shape if shape.is_fully_defined() else None
-
-
 def common_dtype(values, default=tf.float32) -> tf.DType:
     """Returns the first floating dtype of `values`."""
     for value in values:

@@ -6,7 +6,6 @@ import tensorflow_probability as tfp
 from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
-    known_batch_shape,
     require_all_or_none,
     require_positive_int,
 )
@@ -80,8 +79,6 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
                 parameters=parameters,
                 name=name,
             )
-            # Else a batch of parameters that falls on an event's axis of size 1 would make the event larger.
-            self._parameter_batch_shape = known_batch_shape(self)
 
     @classmethod
     def _parameter_properties(cls, dtype):

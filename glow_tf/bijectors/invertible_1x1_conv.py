@@ -10,7 +10,6 @@ import tensorflow_probability as tfp
 from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
-    known_batch_shape,
     may_change,
     require_all_or_none,
     require_positive_int,
@@ -179,8 +178,6 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
                 parameters=parameters,
                 name=name,
             )
-            # As in ActNorm.
-            self._parameter_batch_shape = known_batch_shape(self)
 
     @staticmethod
     def _require_shapes(values):
