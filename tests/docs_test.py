@@ -1,10 +1,12 @@
 """The documents: what they tell a reader to run runs, and what says "every" is complete."""
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import tensorflow as tf
@@ -16,7 +18,7 @@ from tests.documents import DOCS, PAGES, ROOT
 
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 # `python -m experiments.NAME` and its flags, in a block (with its continued lines) or in a sentence.
-COMMAND = re.compile(r"python3? -m experiments\.(\w+)((?:\\\n|[^\n`|;)])*)")
+COMMAND = re.compile(r"python3? -m experiments\.([a-z_]+)((?:\\\n|[^\n`|;)])*)")
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if documents.runnable(ROOT / name, slow=False)])
@@ -30,13 +32,14 @@ def test_whole_page(name, tmp_path):
     documents.run(ROOT / name, tmp_path, slow=True)
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_a_block_is_run_or_says_why_not(name):
-    """The language decides whether a block is run, so a misspelt one would hide it."""
-    languages = {block.language for block in documents.blocks_of(ROOT / name)}
-    if name.startswith("docs/examples/"):
-        languages.discard("{ .python .copy }")  # A script, included; tests/examples_test.py runs it.
-    assert languages <= set(documents.LANGUAGES)
+def test_a_block_is_run_or_says_why_not():
+    """A block whose language is misspelt, or whose fence isn't seen, would be run by nobody."""
+    for page in PAGES:
+        blocks = documents.blocks_of(page)
+        assert 2 * len(blocks) == page.read_text().count("```"), page
+        for block in blocks:
+            included = block.language == "{ .python .copy }" and "--8<--" in block.code
+            assert block.language in documents.LANGUAGES or included, (page, block)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def flags_of_commands():
     script = """
 import json, pathlib, runpy, sys
 from absl import app, flags
-app.run = lambda main: None
+app.run = lambda *arguments, **named: None
 found = {}
 for name in sys.argv[1:]:
     before = set(flags.FLAGS)
@@ -75,7 +78,8 @@ def test_commands_have_the_flags_that_are_written(flags_of_commands):
         for page, text in TEXTS.items()
         for command, arguments in COMMAND.findall(text)
         for flag in re.findall(r"--(\w+)", arguments.replace(" -- ", " "))
-        if flag not in flags_of_commands[command] and flag != "help"
+        if flag not in flags_of_commands[command]
+        and flag != "help"
         # After ` -- ` come the flags of the training that `reproduce` starts.
         and not (command == "reproduce" and flag in flags_of_commands["train"])
     ]
@@ -85,7 +89,8 @@ def test_commands_have_the_flags_that_are_written(flags_of_commands):
 def test_every_command_is_in_the_table():
     modules = [path for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text()]
     commands = {path.stem for path in modules} | {"demo"}
-    assert not [name for name in commands if f"`python -m experiments.{name}" not in TEXTS["docs/commands.md"]]
+    page = TEXTS["docs/commands.md"]
+    assert not [name for name in commands if f"`python -m experiments.{name}" not in page]
 
 
 def test_links_lead_somewhere():
@@ -95,10 +100,33 @@ def test_links_lead_somewhere():
         assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
 
 
+def test_pip_installs_every_package():
+    """What the documents' Python finds here by a link, a user finds by `pip install .`."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    made = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "glow_tf").rglob("__init__.py")}
+    assert {name.replace(".", "/") for name in packages} == made
+
+
 def test_every_flag_of_the_original_is_mapped():
     page = TEXTS["docs/from_openai.md"]
     missing = [name for name in configs.DEFAULTS if f"`--{name}`" not in page]
     assert not missing
+
+
+def test_names_that_the_originals_are_mapped_to_exist():
+    parts = {"bijectors", "networks", "openai_checkpoint", "optimizers", "quantization", "training"}
+    for name in re.findall(r"`((?:\w+\.)+\w+)", TEXTS["docs/from_openai.md"].partition("## Functions")[2]):
+        first, *rest = name.split(".")
+        if first == "experiments":
+            module = importlib.import_module(f"experiments.{rest.pop(0)}")
+        elif first in parts:
+            module = importlib.import_module(f"glow_tf.{first}")
+        elif first == "Glow":
+            module = glow_tf.Glow
+        else:
+            continue  # The original's.
+        for attribute in rest:
+            module = getattr(module, attribute)
 
 
 def test_every_public_name_is_in_the_api():
@@ -118,12 +146,9 @@ def test_every_example_has_a_page_with_its_picture_and_code():
         assert f"examples/{name}.md" in (ROOT / "mkdocs.yml").read_text()
 
 
-def test_a_training_loop_goes_on_exactly(tmp_path):
-    """What the tutorial says of a checkpoint of one's own loop: the cut run's numbers are the uncut one's."""
-    config = glow_tf.GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=2, width=4, n_bits_x=4)
-    images = tf.random.stateless_uniform([8, 4, 4, 1], [0, 0], 0, 256, tf.int32)
-    images = tf.cast(images, tf.uint8)
-    noise = [tf.random.stateless_uniform(images.shape, [0, i], 0, 1 / 16) for i in range(4)]
+def test_a_checkpoint_of_a_loop_is_its_whole_state(tmp_path):
+    """The tutorial's, section 4: the same gradients lead to the same bits after it as without a stop."""
+    config = glow_tf.GlowConfig(image_size=4, n_channels=1, n_levels=2, depth=2, width=4, ycond=True)
 
     def start(seed):
         model = glow_tf.Glow(config, seed=seed)
@@ -133,19 +158,17 @@ def test_a_training_loop_goes_on_exactly(tmp_path):
 
     def train(model, optimizer, steps):
         for step in steps:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(model.losses(images, noise=noise[step])["loss"])
-            optimizer.minimize(loss, model.trainable_variables, tape=tape)
+            gradients = [tf.random.stateless_normal(v.shape, [0, step]) for v in model.trainable_variables]
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
-    model, optimizer, checkpoint = start(seed=0)
-    model.initialize(images, noise=noise[0])
-    train(model, optimizer, (0, 1))
+    uncut, optimizer, checkpoint = start(seed=0)
+    train(uncut, optimizer, (0, 1))
     path = checkpoint.save(str(tmp_path / "ckpt"))
-    train(model, optimizer, (2, 3))
+    train(uncut, optimizer, (2, 3))
 
     again, its_optimizer, checkpoint = start(seed=1)
     checkpoint.restore(path).assert_consumed()
     train(again, its_optimizer, (2, 3))
-    for a, b in zip(model.trainable_variables, again.trainable_variables, strict=True):
+    for a, b in zip(uncut.trainable_variables, again.trainable_variables, strict=True):
         tf.debugging.assert_equal(a, b)
         tf.debugging.assert_equal(optimizer.polyak_average(a), its_optimizer.polyak_average(b))

@@ -1,12 +1,12 @@
 """Documents, run as they are written: what a reader's page does in a reader's folder.
 
-A page's blocks run in order, in one process and an empty folder: ```python blocks in one namespace, ```bash blocks as
-commands of their own. A comment before a block says why it isn't run by the ordinary tests:
+A page's blocks run in order, in one process and an empty folder: Python blocks in one namespace, bash blocks
+as commands of their own. A comment before a block says why it isn't run by the ordinary tests:
 
     <!-- slow: a minute of training -->      run by `pytest -m slow`
     <!-- not run: needs Docker -->           run by nobody here
 
-Lines of a ```bash block that begin with "# " are what its commands print; decimal numbers may differ.
+Lines of a bash block that begin with "# " are what its commands print; decimal numbers may differ.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _CLONE = ("README.md", "docs", "experiments", "glow_tf", "mkdocs.yml", "pyprojec
 _REQUIREMENTS = ("requirements.txt", "requirements-docs.txt", "requirements-demo.txt")
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>slow|not run): (?P<reason>\S.*?) -->\n)?^```(?P<language>.*?)\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<mark>slow|not run): (?P<reason>\S.*?) -->\n)?^``` *(?P<language>.*?)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _DECIMAL = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
