@@ -68,17 +68,16 @@ def has_slow(page: pathlib.Path) -> bool:
 def run(page: pathlib.Path, folder: pathlib.Path, slow: bool = False) -> str:
     """Runs a page in an empty folder, or in a clone if it gives commands; returns what it printed."""
     blocks = runnable(page, slow)
-    installed, folder = folder / "installed", folder / "folder"
+    script, installed, folder = folder / f"{page.stem}_page.py", folder / "installed", folder / "folder"
     installed.mkdir()
     (installed / "glow_tf").symlink_to(ROOT / "glow_tf")  # What `pip install .` installs, and no more.
     if any(block.language == "bash" for block in blocks):
         _clone(folder)
     else:
         folder.mkdir()
-    script = folder / f"{page.stem}_page.py"
     script.write_text("\n".join(_as_python(block) for block in blocks))
     done = subprocess.run(
-        [sys.executable, script.name],
+        [sys.executable, script],
         cwd=folder,
         env=os.environ
         | {
