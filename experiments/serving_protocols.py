@@ -2,6 +2,7 @@
 
 import abc
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -123,10 +124,8 @@ class RestServer(Server):
             with urllib.request.urlopen(url, timeout=self._timeout) as answer:
                 metadata = json.load(answer)
         except urllib.error.HTTPError:
-            return (
-                None  # Another server than TensorFlow Serving; what is wrong with the model, `predict` tells.
-            )
-        except (OSError, ValueError) as error:
+            return None  # Another kind of server; what is wrong with the model, `predict` tells.
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise ServerError(f"{url}: {error!r}") from error
         try:
             return _image_shape(metadata["metadata"]["signature_def"])
