@@ -47,6 +47,7 @@ def _area_means(picture, size):
 
 def _sums(levels, n):
     """Returns sums over n equal parts of the first axis, times n, in integers: [n, ...]."""
+    levels = np.ascontiguousarray(levels)
     whole, rest = np.divmod(len(levels) * np.arange(n + 1), n)  # Where each part starts: whole + rest / n.
     # Far faster than np.add.reduceat.
     parts = [levels[first:last].sum(0, dtype=np.int64) for first, last in itertools.pairwise(whole)]
