@@ -6,11 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments import chosen_images, image_folder, pictures, tfrecords
+from experiments import chosen_images, client, image_folder, pictures, tfrecords
 from experiments.demo import uploads
 from experiments.hyperparameters import UsageError
 from tests import records_test
@@ -417,6 +418,50 @@ def test_one_way_from_a_file_to_pixels(tmp_path, monkeypatch):
             np.testing.assert_array_equal(uploads.read(folder / name, shape)[0], image)
             if Image.open(folder / name).size == (16, 16):
                 np.testing.assert_array_equal(chosen_images._one(str(folder / name), None, shape), image)
+
+
+# How far TensorFlow's decoding, which the export's signatures of files have, may be off: its gray of colours is
+# another.
+SERVED = {
+    "gray": 0,
+    "gray of 16 bits": 0,
+    "gray palette": 0,
+    "gray, two levels": 0,
+    "gray with alpha": 0,
+    "colours": 1,
+    "colours with alpha": 1,
+}
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_the_served_decoding_agrees(n_channels, rng):
+    served = lambda data: tf.io.decode_image(data, n_channels, expand_animations=False).numpy().astype(int)
+    ours = lambda data: pictures.decode(data, (16, 16, n_channels))
+    for name, off in SERVED.items():
+        kind, make, _ = KINDS[name]
+        shape = (16, 16) if name.startswith("gray") else (16, 16, 3)
+        data = file_of(make(rng.integers(0, 256, shape).astype(np.uint8)), kind)
+        assert np.abs(served(data) - ours(data)).max() <= off, name
+    scene = Image.fromarray(np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((4, 4, 1))).astype(np.uint8))
+    for mode in ("L", "RGB"):
+        data = file_of(scene.convert(mode), "JPEG")
+        assert np.abs(served(data) - ours(data)).max() <= 8, mode
+    # Where it doesn't, as the README says: it turns nothing, and shows what is under the transparency.
+    turned = file_of(scene, "PNG", 6)
+    np.testing.assert_allclose(np.rot90(served(turned), -1), ours(turned), atol=1)
+    red = file_of(hidden("RGBA", 0.0, np.full((16, 16), 40, np.uint8)), "PNG")
+    assert (ours(red)[:, :4] == 255).all() and served(red)[0, 0, -1] < 100
+
+
+def test_the_client_reads_them_as_the_model_takes_them(tmp_path):
+    picture = hidden("RGBA", 0.0, np.full((8, 8), 40, np.uint8))
+    path = tmp_path / "a.png"
+    picture.save(path)
+    for n_channels in (1, 3):
+        image = client._image(path, (8, 8, n_channels))
+        assert image.shape == (8, 8, n_channels) and (image[:, :4] == 255).all()
+    np.testing.assert_array_equal(client._image(path, (8, 8, 4)), np.asarray(picture))
+    np.testing.assert_array_equal(client._image(path, None), client._image(path, (8, 8, 3)))
 
 
 def test_what_is_written_has_any_case_and_is_told_if_it_cannot_be(tmp_path, monkeypatch):
