@@ -40,7 +40,7 @@ def load(hps: dict, image_shape, at_least: int) -> np.ndarray:
 def _one(name, test, image_shape):
     if not name.isdecimal():
         return pictures.read(name, image_shape)
-    if int(name) >= len(test):
+    if len(name) > 18 or int(name) >= len(test):  # Of very many digits Python makes no number.
         raise UsageError(
             f"--images: there are {len(test)} test images, from 0 to {len(test) - 1}, got {name}."
         )
