@@ -68,8 +68,8 @@ def in_memory(name: str, split: str, data_dir: str, download: bool, n_labels: in
     bad = np.flatnonzero((labels < 0) | (labels >= n_labels))
     if len(bad):
         raise UsageError(
-            f"The TFDS dataset {name!r} in {made.data_path} has the label {labels[bad[0]]}, and labels must be 0 "
-            f"to {n_labels - 1}."
+            f"The TFDS dataset {name!r} in {made.data_path} has the label {labels[bad[0]]}, and labels must "
+            f"be 0 to {n_labels - 1}."
         )
     if "id" in data:  # TFDS shuffles when it writes.
         order = np.argsort(data["id"], kind="stable")
