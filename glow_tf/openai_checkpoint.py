@@ -46,10 +46,12 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
-            misshaped or left over by the original's name. Or if it is cut or damaged, or the folder holds
-            several.
+            misshaped or left over by the original's name. Or if it is cut or damaged, the folder holds
+            several, or its path has a character that TensorFlow can't read.
     """
     path = _prefix(path)
+    if re.search(r"[\[\\]", path):  # TensorFlow takes it for a pattern.
+        raise ValueError(f"TensorFlow can't read a checkpoint with [ or \\ in its path; rename {path!r}.")
     try:
         _restore(model, path, average)
     except _UNREADABLE as error:
