@@ -138,7 +138,7 @@ def find(folder) -> Found:
         training = [path for i, path in enumerate(everything.paths) if i % _TEST_EVERY]
         splits = dict(
             train=dataclasses.replace(everything, paths=training),
-            test=dataclasses.replace(everything, paths=everything.paths[::_TEST_EVERY], problems=[]),
+            test=dataclasses.replace(everything, paths=everything.paths[::_TEST_EVERY]),
         )
         missing = " or ".join(TEST_NAMES) if trains else "train"
         where = f"in {top}; every tenth is for testing, as there is no folder {missing} in {folder}"

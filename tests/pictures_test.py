@@ -420,8 +420,8 @@ def test_one_way_from_a_file_to_pixels(tmp_path, monkeypatch):
                 np.testing.assert_array_equal(chosen_images._one(str(folder / name), None, shape), image)
 
 
-# How far TensorFlow's decoding, which the export's signatures of files have, may be off: its gray of colours is
-# another.
+# How far TensorFlow's decoding, which the export's signatures of files have, may be off: its gray of colours
+# is another.
 SERVED = {
     "gray": 0,
     "gray of 16 bits": 0,
