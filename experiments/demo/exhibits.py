@@ -68,8 +68,8 @@ def load(
         if fingerprint and made_of != fingerprint:
             whose = "other weights than the model's" if made_of else "weights that they don't name"
             raise UsageError(
-                f"The directions in {directions_file} are of {whose}. Give others, or none: then those of the "
-                "classes are made."
+                f"The directions in {directions_file} are of {whose}. Give others, or none: then those of "
+                "the classes are made."
             )
     else:
         batches = _batches(*_split(hps, "train", n_images))
