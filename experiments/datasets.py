@@ -33,7 +33,8 @@ def load(hps: dict, split: str, download: bool = False, skip_corrupt: bool = Fal
     """Opens a split of the dataset `hps["problem"]`, in the dataset's own order.
 
     Args:
-        hps: resolved hyperparameters; problem, category, data_dir, image_size and n_test are read.
+        hps: resolved hyperparameters; problem, category, data_dir, image_size, n_test, ycond and n_y are
+            read.
         split: "train" or "test".
         download: whether TFDS may download the dataset.
         skip_corrupt: whether bad images are left out, with a warning, rather than an error when they
@@ -45,7 +46,7 @@ def load(hps: dict, split: str, download: bool = False, skip_corrupt: bool = Fal
     problem, size = hps["problem"], hps["image_size"]
     data = _open(problem, split, hps, download, skip_corrupt)
     if isinstance(data, Files) and skip_corrupt:
-        problems = getattr(data, "lost", []) + data.drop_bad()
+        problems = data.lost + data.drop_bad()
         if problems:
             print(
                 f"warning: left out {len(problems)} bad parts of the {split} data of {problem}, the first "
@@ -79,9 +80,9 @@ def _open(problem, split, hps, download, skip_corrupt):
             raise UsageError(f"--image_size of patches must be at most 160, got {size}.")
         return embedded.patches(split, size)
     if problem == "cifar10":
-        return tfds_source.in_memory(problem, split, data_dir, download)
+        return tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
     if problem == "mnist":
-        data = tfds_source.in_memory(problem, split, data_dir, download)
+        data = tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
         # As the original: padded to 32x32, and three equal channels.
         images = np.pad(data.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         return Images(np.tile(images, (1, 1, 1, 3)), data.labels)
@@ -100,9 +101,15 @@ def _open(problem, split, hps, download, skip_corrupt):
             f"{tfrecords.SPLITS[split]}/NAME-{tfrecords.resolution(size)}-s-SSSS-of-NNNN.tfrecords in "
             f"--data_dir {str(folder or data_dir)!r}. Write them with `python -m experiments.records`."
         )
-    random_crop = problem == "lsun_realnvp"
-    shape = (size, size, hps["n_channels"])
-    return tfrecords.Records(files, shape, random_crop=random_crop, skip_corrupt=skip_corrupt)
+    # The label of a problem that has one class isn't looked at without --ycond, whatever others wrote there.
+    labelled = hps["ycond"] or hps["n_y"] > 1
+    return tfrecords.Records(
+        files,
+        (size, size, hps["n_channels"]),
+        random_crop=problem == "lsun_realnvp",
+        skip_corrupt=skip_corrupt,
+        n_labels=hps["n_y"] if labelled else None,
+    )
 
 
 def train_batches(
@@ -138,8 +145,17 @@ def train_batches(
 
 
 def init_batch(data: Images | Files, hps: dict):
-    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'."""
+    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'.
+
+    Raises:
+        UsageError: if --n_batch_init leaves no image.
+    """
     n = min(hps["local_batch_init"], len(data))
+    if n < 1:
+        raise UsageError(
+            f"--n_batch_init is the number of images of the data-dependent initialisation, at least 1; got "
+            f"{hps['n_batch_init']}."
+        )
     return next(iter(train_batches(data, hps, n)))
 
 

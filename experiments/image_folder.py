@@ -138,7 +138,7 @@ def find(folder) -> Found:
         training = [path for i, path in enumerate(everything.paths) if i % _TEST_EVERY]
         splits = dict(
             train=dataclasses.replace(everything, paths=training),
-            test=dataclasses.replace(everything, paths=everything.paths[::_TEST_EVERY], problems=[]),
+            test=dataclasses.replace(everything, paths=everything.paths[::_TEST_EVERY]),
         )
         missing = " or ".join(TEST_NAMES) if trains else "train"
         where = f"in {top}; every tenth is for testing, as there is no folder {missing} in {folder}"
@@ -150,8 +150,9 @@ def find(folder) -> Found:
         where += f"; not used: {_some(aside)}" if aside else ""
     counts = {name: len(split.paths) for name, split in splits.items()}
     classes = splits["train"].classes
-    of_classes = f" in {len(classes)} sub-folders ({_some(classes)})" if classes and "" not in classes else ""
-    about = f"{counts['train']} training and {counts['test']} test images{of_classes}"
+    about = f"{counts['train']} training and {counts['test']} test images"
+    if classes and "" not in classes:
+        about += f" in {len(classes)} sub-folder{'s' if len(classes) > 1 else ''} ({_some(classes)})"
     return Found(splits, f"Found {about} {where}.")
 
 

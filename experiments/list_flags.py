@@ -4,7 +4,7 @@ import math
 
 from absl import flags
 
-from experiments.hyperparameters import UsageError
+from experiments.cli import UsageError
 
 
 def integers(name: str) -> list[int]:

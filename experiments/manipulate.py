@@ -22,7 +22,17 @@ import numpy as np
 from absl import flags
 
 import glow_tf
-from experiments import chosen_images, datasets, directions, hyperparameters, list_flags, npz, pictures, runs
+from experiments import (
+    chosen_images,
+    datasets,
+    directions,
+    hyperparameters,
+    list_flags,
+    npz,
+    pictures,
+    runs,
+    sources,
+)
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
@@ -48,8 +58,7 @@ def labelled_batches(run: runs.Run):
         # Each image once, not augmented.
         batches = datasets.test_batches(data, run.hps, n)
         n_y = run.hps["n_y"]
-        names = run.hps.get("classes") or [str(y) for y in range(n_y)]
-        return ((x, np.eye(n_y)[y]) for x, y, _ in batches), names
+        return _one_hot(data, batches, n_y), run.hps.get("classes") or [str(y) for y in range(n_y)]
     arrays = npz.read(FLAGS.data, ("images", "attributes", "names"))
     images, attributes, names = arrays["images"], arrays["attributes"], arrays["names"]
     shape = run.glow.config.image_shape
@@ -130,6 +139,12 @@ def find_directions(run: runs.Run, encode) -> directions.Directions:
     known.save(FLAGS.directions)
     print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
     return known
+
+
+def _one_hot(data, batches, n_y):
+    with sources.failures(data):
+        for images, labels, _ in batches:
+            yield images, labels.numpy()[:, None] == np.arange(n_y)
 
 
 def main(argv):

@@ -27,6 +27,18 @@ def multiplications(config: glow_tf.GlowConfig) -> int:
     return total
 
 
+def least_parameters(config: glow_tf.GlowConfig) -> int:
+    """Returns how many parameters the coupling networks have at least, without making one."""
+    return config.depth * sum(
+        9 * half * config.width + config.width**2 + 9 * config.width * half for _, _, half in _levels(config)
+    )
+
+
+def largest_activations(config: glow_tf.GlowConfig) -> int:
+    """Returns how many floats the largest hidden layers of one step are, for one image."""
+    return max(rows * columns * 2 * config.width for rows, columns, _ in _levels(config))
+
+
 def activations(config: glow_tf.GlowConfig) -> int:
     """Returns how many floats one image's stored activations are, if training keeps all of them.
 

@@ -12,16 +12,16 @@ after the other, goes on with what is missing when it is started again, and draw
     python -m experiments.reproduce --ablation --logdir logs/small --data_dir DIR -- --depth 4 --width 32
 """
 
-import json
 import pathlib
+import signal
 import subprocess
 import sys
 
 import matplotlib
 from absl import flags
 
-from experiments import configs, hyperparameters, list_flags, parameter_count
-from experiments.hyperparameters import UsageError
+from experiments import cli, configs, hyperparameters, list_flags, logs, parameter_count, survival
+from experiments.cli import UsageError
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
@@ -59,9 +59,8 @@ def measured(logdir: pathlib.Path) -> tuple[float, int] | None:
 
 
 def curve(logdir: pathlib.Path) -> list[dict]:
-    """Returns the rows of a run's test.txt."""
-    file = logdir / "test.txt"
-    return [json.loads(line) for line in file.read_text().splitlines()[1:]] if file.exists() else []
+    """Returns the rows of a run's test.txt, none without a run."""
+    return logs.read(logdir / "test.txt", ("epoch", "bits_x"))[0][1:]
 
 
 def table(logdir: pathlib.Path) -> str:
@@ -88,8 +87,21 @@ def table(logdir: pathlib.Path) -> str:
 
 
 def run(row: str, logdir, extra) -> None:
-    """Trains a row to its end; raises a UsageError if the training fails."""
-    code = subprocess.run([sys.executable, *command(row, logdir, FLAGS.data_dir, extra)]).returncode
+    """Trains a row to its end; raises a UsageError if the training fails.
+
+    A signal is handed on, and awaited: the training saves, and this command ends as it does.
+    """
+    process = subprocess.Popen([sys.executable, *command(row, logdir, FLAGS.data_dir, extra)])
+    # Always as SIGTERM: the terminal sends Ctrl-C to both, and a second one would end the training at once.
+    hand_on = lambda number, frame: process.terminate()
+    before = {n: signal.signal(n, hand_on) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code == survival.TERMINATED:
+        sys.exit(code)
     if code:
         raise UsageError(
             f"Training of {row} in {logdir} ended with the exit code {code}, see above. The same command "
@@ -142,6 +154,8 @@ def draw(curves: dict, path) -> None:
 
 def main(argv):
     """Runs the command."""
+    if not FLAGS.logdir:
+        raise UsageError("--logdir must name a folder, got ''.")
     logdir = pathlib.Path(FLAGS.logdir)
     if FLAGS.row and FLAGS.ablation:
         raise UsageError("Give --row or --ablation, not both.")
@@ -155,4 +169,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main, takes_arguments=True)
+    cli.run(main, takes_arguments=True)

@@ -1,14 +1,16 @@
 """A run: its model, optimizer and checkpoints in a logdir."""
 
+import os
 import pathlib
 
 import tensorflow as tf
 from absl import flags
 
 import glow_tf
-from experiments import hyperparameters
+from experiments import hyperparameters, parameter_count
 from experiments.checkpoints import Checkpoints
-from experiments.hyperparameters import UsageError
+from experiments.cli import UsageError
+from experiments.logdir import Logdir
 from glow_tf.training import STATISTICS, GlowModel, NotFiniteError
 
 WEIGHTS = ("raw", "polyak")
@@ -23,11 +25,16 @@ class Run:
 
         Args:
             hps: resolved hyperparameters.
-            logdir: where the checkpoints are.
+            logdir: where the checkpoints are; to train and write there, a `Logdir`.
             jit_compile: whether XLA compiles the training step.
+
+        Raises:
+            UsageError: if the weights are more than the memory.
         """
+        require_memory(hps)
         self.hps = hps
-        self.logdir = pathlib.Path(logdir)
+        self._keeper = logdir if isinstance(logdir, Logdir) else None
+        self.logdir = logdir.path if isinstance(logdir, Logdir) else pathlib.Path(logdir)
         self.glow = glow_tf.Glow(hyperparameters.glow_config(hps), seed=hps["seed"])
         self.model = GlowModel(self.glow, hps["weight_y"])
         kind = {"adamax": glow_tf.optimizers.Adamax, "adam": glow_tf.optimizers.Adam}
@@ -86,6 +93,17 @@ class Run:
         if self.is_chief:
             print(text, flush=True)
 
+    def mend(self) -> None:
+        """Puts back what was removed from the logdir meanwhile; comes before anything is written."""
+        if self._keeper and self.is_chief:
+            self._keeper.mend(self.hps)
+
+    def require_space(self) -> None:
+        """Raises an OSError if checkpoints couldn't be written; only the chief looks."""
+        if self.is_chief:
+            for checkpoints in self._checkpoints.values():
+                checkpoints.prepare()
+
     def save(self, name: str) -> None:
         """Writes the checkpoint `last` or `best` of this step; only the chief does.
 
@@ -94,13 +112,19 @@ class Run:
         """
         if not self.is_chief:
             return
+        wrong = self.not_finite()
+        if wrong:
+            raise NotFiniteError(wrong)
+        self.mend()
+        self._checkpoints[name].save(self.step)
+
+    def not_finite(self) -> str | None:
+        """Returns which variables have values that aren't finite numbers, in a sentence; None if none has."""
         variables = [*self.glow.variables, *self.optimizer.variables]
         wrong = [v.name for v in variables if v.dtype.is_floating and not _is_finite(v)]
-        if wrong:
-            raise NotFiniteError(
-                f"After training step {self.step}, {len(wrong)} variables aren't finite: {wrong[0]}, ..."
-            )
-        self._checkpoints[name].save(self.step)
+        if not wrong:
+            return None
+        return f"After training step {self.step}, {len(wrong)} variables aren't finite: {wrong[0]}, ..."
 
     def saved(self, name: str) -> str | None:
         """Returns the prefix of the newest checkpoint `last` or `best`, or None."""
@@ -118,6 +142,27 @@ class Run:
 
 def _is_finite(variable) -> bool:
     return bool(tf.reduce_all(tf.math.is_finite(variable)))
+
+
+def require_memory(hps: dict, images: int = 0) -> None:
+    """Raises a UsageError if a model, and so many images at once, surely don't fit into the memory.
+
+    On a GPU, whose memory is its own, TensorFlow says so itself.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    config = hyperparameters.glow_config(hps)
+    # Weights, two moments, the average; and of the images one step's activations.
+    weights = 4 * parameter_count.least_parameters(config)
+    needed = 4 * (weights + images * parameter_count.largest_activations(config))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UsageError(
+            f"This needs at least {needed / 2**30:.3g} GiB of memory, and the machine has "
+            f"{there / 2**30:.3g}: --depth {hps['depth']}, --width {hps['width']}, images of "
+            f"{hps['image_size']}x{hps['image_size']}x{hps['n_channels']}"
+            + (f", {images} at once. Make a batch or the model smaller." if images else ".")
+        )
 
 
 def define_flags():
@@ -139,13 +184,10 @@ def load(n_replicas: int = 1) -> Run:
     f = flags.FLAGS
     if bool(f.logdir) == bool(f.openai_checkpoint):
         raise UsageError("Give either --logdir (a run) or --openai_checkpoint (a prefix).")
-    given = hyperparameters.given_flags()
+    given = {name: value for name, value in hyperparameters.given_flags().items() if value is not None}
     if f.logdir:
         logdir = pathlib.Path(f.logdir)
-        hps = hyperparameters.load(logdir)
-        reading = ("data_dir", "n_test", "n_batch_test")
-        hps |= {k: given[k] for k in reading if given[k] is not None}
-        run = Run(hps, logdir)
+        run = Run(hyperparameters.for_reading(logdir, given), logdir)
         run.restore(f.checkpoint if run.saved(f.checkpoint) else "last")
         return run
     run = Run(hyperparameters.resolve(given, n_replicas), ".")
@@ -153,6 +195,9 @@ def load(n_replicas: int = 1) -> Run:
         glow_tf.openai_checkpoint.restore(run.glow, f.openai_checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from error
+    wrong = run.not_finite()
+    if wrong:
+        raise UsageError(f"The checkpoint {f.openai_checkpoint} can't be used. {wrong}")
     return run
 
 

@@ -12,10 +12,12 @@ blocks one after the other.
 import tensorflow as tf
 from absl import flags
 
-from experiments import hyperparameters, list_flags, pictures, runs
+from experiments import cli, list_flags, pictures, runs
+from experiments.cli import UsageError
 
 FLAGS = flags.FLAGS
 COLUMNS = 10
+_HOTTEST = 1000  # Far beyond what an image shows, and far within float32.
 
 
 def define_flags():
@@ -23,25 +25,25 @@ def define_flags():
     runs.define_inference_flags()
     flags.DEFINE_list("temperature", ["0.7"], "Temperatures, each at least 0.")
     flags.DEFINE_list("labels", [], "Labels of the columns, for a model that is conditioned on them.")
-    flags.DEFINE_integer("rows", 10, "Rows a temperature.", lower_bound=1)
+    flags.DEFINE_integer("rows", 10, "Rows a temperature.", lower_bound=1, upper_bound=1000)
     flags.DEFINE_string("out", "samples.png", "The .png or .gif to write.")
 
 
 def _temperatures() -> list[float]:
     values = list_flags.floats("temperature")
     for value in values:
-        if value < 0:
-            raise hyperparameters.UsageError(f"--temperature must be at least 0, got {value}.")
+        if not 0 <= value <= _HOTTEST:
+            raise UsageError(f"--temperature must be from 0 to {_HOTTEST}, got {value}.")
     return values
 
 
 def _column_labels(hps) -> list[int]:
     labels, n_y = list_flags.integers("labels"), hps["n_y"]
     if labels and not hps["ycond"]:
-        raise hyperparameters.UsageError("--labels is for a model that is conditioned on labels (--ycond).")
+        raise UsageError("--labels is for a model that is conditioned on labels (--ycond).")
     for label in labels:
         if not 0 <= label < n_y:
-            raise hyperparameters.UsageError(f"--labels must be from 0 to {n_y - 1}, got {label}.")
+            raise UsageError(f"--labels must be from 0 to {n_y - 1}, got {label}.")
     return labels or [column % n_y for column in range(COLUMNS)]
 
 
@@ -65,4 +67,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

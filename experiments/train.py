@@ -9,12 +9,13 @@ Every training command of the original's README runs with `train.py` replaced, f
     python -m experiments.train --problem cifar10 --image_size 32 --n_level 3 --depth 32 \
         --flow_permutation 2 --flow_coupling 1 --seed 0 --learntop --lr 0.001 --n_bits_x 8
 
-A run that was stopped, also by kill -9, goes on when the same command is given again, from at most
---save_every steps before. After SIGTERM it saves and exits with the code 75. The logdir gets hps.json,
-train.txt, test.txt and test_polyak.txt (JSON lines), sample grids as PNG, TensorBoard's files, and the
-checkpoints last/ and best/.
+A run that was stopped, also by kill -9, goes on when the same command is given again, or --logdir alone, from
+at most --save_every steps before. After Ctrl-C, SIGTERM or SIGHUP it saves and exits with the code 75. The
+logdir gets hps.json, train.txt, test.txt and test_polyak.txt (JSON lines), sample grids as PNG, TensorBoard's
+files, and the checkpoints last/ and best/; one process at a time trains in it.
 """
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -23,8 +24,11 @@ import tensorflow as tf
 import tf_keras
 from absl import flags
 
-from experiments import callbacks, datasets, devices, hyperparameters, survival
-from experiments.runs import Run
+from experiments import cli, datasets, devices, hyperparameters, survival
+from experiments.callbacks import EndOfEpoch
+from experiments.cli import UsageError
+from experiments.logdir import Logdir
+from experiments.runs import Run, require_memory
 from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotFinite
 
 FLAGS = flags.FLAGS
@@ -67,35 +71,59 @@ def train(
         The run.
 
     Raises:
-        UsageError: if the data can't be read, the logdir holds another run, the loss isn't finite or
-            explodes, the disk is full, or another worker is gone.
-        Terminated: after SIGTERM.
+        UsageError: if the data can't be read, the logdir holds another run or can't be written, another
+            process trains there, a loss or a weight isn't finite, the loss explodes, the disk is full, or
+            another worker is gone.
+        Terminated: after SIGTERM, SIGINT or SIGHUP.
     """
     hps = hyperparameters.as_begun(hps, logdir)
-    train_data = datasets.load(hps, "train", download, skip_corrupt)
-    test_data = datasets.load(hps, "test", download, skip_corrupt)
-    run = None
-    try:
-        if tf.distribute.get_strategy().extended.should_checkpoint:  # The other workers write nothing.
-            hyperparameters.save(hps, logdir)
-        tf_keras.utils.set_random_seed(hps["seed"])
-        run = Run(hps, logdir, jit_compile)
-        _start(run, train_data, test_data)
-        _fit(run, train_data, test_data, save_every)
-    except (NotFiniteError, OSError, tf.errors.OpError) as error:
-        last = run and run.saved("last")
-        good = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
-        if isinstance(error, NotFiniteError):
-            advice = "A longer --epochs_warmup, a smaller --lr, or --clip_norm 1 may help, in a new --logdir."
-            raise hyperparameters.UsageError(f"{error} {good} {advice}") from error
-        for data in (train_data, test_data):
-            if getattr(data, "failure", None):
-                raise data.failure from error
-        reason = survival.reason(error)
-        if reason is None:
-            raise
-        raise hyperparameters.UsageError(f"{reason} {good} The same command goes on from there.") from error
+    # The other workers write nothing.
+    is_chief = tf.distribute.get_strategy().extended.should_checkpoint
+    with (
+        survival.Signals() as signals,
+        Logdir(logdir) if is_chief else contextlib.nullcontext(logdir) as folder,
+    ):
+        if is_chief and hyperparameters.warning(hps):
+            print(f"warning: {hyperparameters.warning(hps)}", file=sys.stderr)
+        train_data = datasets.load(hps, "train", download, skip_corrupt)
+        test_data = datasets.load(hps, "test", download, skip_corrupt)
+        at_once = min(hps["local_batch_init"], len(train_data))
+        require_memory(hps, max(hps["local_batch_train"], hps["n_batch_test"], at_once))
+        run = None
+        try:
+            if is_chief:
+                hyperparameters.save(hps, folder.path)
+            tf_keras.utils.set_random_seed(hps["seed"])
+            run = Run(hps, folder, jit_compile)
+            run.require_space()
+            _start(run, train_data, test_data)
+            _fit(run, train_data, test_data, save_every, signals)
+        except (NotFiniteError, OSError, MemoryError, tf.errors.OpError) as error:
+            for data in (train_data, test_data):
+                if getattr(data, "failure", None):
+                    raise data.failure from error
+            said = _explain(error, run, hps)
+            if said is None:
+                raise
+            raise UsageError(said) from error
     return run
+
+
+def _explain(error, run, hps) -> str | None:
+    """Returns what to say of an error in the training, or None if it may be the program's fault."""
+    last = run and run.saved("last")
+    good = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+    # A weight that isn't finite makes operations fail before it makes a loss that isn't.
+    wrong = str(error) if isinstance(error, NotFiniteError) else run and run.not_finite()
+    if wrong is None and "not invertible" in str(error):
+        wrong = f"After training step {run.step}, the matrix of a 1x1 convolution has no inverse."
+    if wrong:
+        advice = hyperparameters.warning(hps) or (
+            "A longer --epochs_warmup, a smaller --lr, or --clip_norm 1 may help."
+        )
+        return f"{wrong} {good} The same command comes to this again. {advice} Train so in a new --logdir."
+    reason = survival.reason(error)
+    return reason and f"{reason} {good} The same command goes on from there."
 
 
 def _start(run, train_data, test_data):
@@ -110,7 +138,10 @@ def _start(run, train_data, test_data):
         run.tell(f"Going on with the run in {run.logdir} after epoch {epochs}{within}.")
     else:
         images, labels, noise = datasets.init_batch(train_data, hps)
-        run.glow.initialize(images, labels, noise)
+        try:
+            run.glow.initialize(images, labels, noise)
+        except ValueError as error:  # Images that can't start a model.
+            raise UsageError(f"The data-dependent initialisation failed: {error}") from error
     n_parameters = sum(int(tf.size(v)) for v in run.model.trainable_variables)
     run.tell(
         f"{len(train_data)} training and {len(test_data)} test images, {n_parameters:,} parameters; "
@@ -118,24 +149,21 @@ def _start(run, train_data, test_data):
     )
 
 
-def _fit(run, train_data, test_data, save_every):
+def _fit(run, train_data, test_data, save_every, signals):
     """Makes the steps that are left."""
     hps, strategy = run.hps, tf.distribute.get_strategy()
     test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
     fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
-    log = callbacks.TrainLog(run)
-    survives = survival.Survival(run, save_every)
+    stops = StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"])
+    survives = survival.Survival(run, save_every, signals)
+    bar = ProgressBar(run.batch_size, disable=not run.is_chief)
+    end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [survives])
     parts = [
-        StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"]),
-        survives,
-        callbacks.Rate(run),
-        callbacks.Evaluation(run, test_batches, n_test_batches, fixed_batch),
-        callbacks.SampleGrids(run),
+        stops,  # First: what isn't finite isn't saved.
+        survives,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
+        bar,  # Closed before the end of the epoch prints.
+        end_of_epoch,  # Last: it reads the epoch's statistics; its row in train.txt says that all is done.
     ]
-    if run.is_chief:
-        parts.insert(2, ProgressBar(run.batch_size))
-        parts.append(tf_keras.callbacks.TensorBoard(str(run.logdir / "tensorboard"), write_graph=False))
-    parts.append(log)
 
     def fit(first_epoch, epochs, n_steps):
         run.model.fit(
@@ -147,30 +175,22 @@ def _fit(run, train_data, test_data, save_every):
             callbacks=parts,
         )
 
+    its, epochs = hps["train_its"], hps["epochs"]
+    epoch, steps = divmod(run.step, its)
     try:
-        _fit_epochs(run, fit, parts, log.epochs_done)
+        if steps:
+            fit(epoch, epoch + 1, its - steps)
+            epoch += 1
+        elif end_of_epoch.epochs_done < epoch:
+            # All its steps were made, but the process ended before what comes at the end of an epoch.
+            end_of_epoch.end(epoch, dict(zip(STATISTICS, run.means.numpy().tolist(), strict=True)))
+        if epoch < epochs:
+            fit(epoch, epochs, its)
     finally:
-        survives.close()
+        with contextlib.suppress(OSError):  # The terminal may be gone.
+            bar.close()
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         _wait_for_all(strategy)
-
-
-def _fit_epochs(run, fit, parts, epochs_done):
-    """Makes the rest of a cut epoch, or what comes at the end of one; then whole epochs."""
-    its, epochs = run.hps["train_its"], run.hps["epochs"]
-    epoch, steps = divmod(run.step, its)
-    if steps:
-        fit(epoch, epoch + 1, its - steps)
-        epoch += 1
-    elif epochs_done < epoch:
-        # All its steps were made, but the process ended before what comes at the end of an epoch.
-        all_parts = tf_keras.callbacks.CallbackList(parts, model=run.model, epochs=epoch, steps=its)
-        all_parts.on_train_begin()
-        all_parts.on_epoch_begin(epoch - 1)
-        all_parts.on_epoch_end(epoch - 1, dict(zip(STATISTICS, run.means.numpy().tolist(), strict=True)))
-        all_parts.on_train_end()
-    if epoch < epochs:
-        fit(epoch, epochs, its)
 
 
 @tf.function
@@ -182,21 +202,26 @@ def _wait_for_all(strategy):
 def main(argv):
     """Runs the command."""
     del argv
+    if not FLAGS.logdir:
+        raise UsageError("--logdir must name a folder, got ''.")
+    logdir = pathlib.Path(FLAGS.logdir)
+    given = hyperparameters.given_flags()
     strategy = devices.strategy()
-    hps = hyperparameters.resolve(hyperparameters.given_flags(), strategy.num_replicas_in_sync)
+    there = logdir if FLAGS["logdir"].present or not FLAGS.dry_run else None
+    hps = hyperparameters.going_on(there, given, strategy.num_replicas_in_sync)
     if FLAGS.dry_run:
         print(json.dumps(hps, indent=2))
         return
-    logdir = pathlib.Path(FLAGS.logdir)
     with strategy.scope():
         try:
             run = train(hps, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla)
         except survival.Terminated as end:
-            print(f"{end} The same command goes on from there.", file=sys.stderr)
+            with contextlib.suppress(OSError):  # The terminal may be gone.
+                print(f"{end} The same command goes on from there.", file=sys.stderr)
             sys.exit(survival.TERMINATED)
         run.tell(f"Samples: {logdir}/epoch_*_sample_*.png. Curves: tensorboard --logdir {logdir}")
 
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

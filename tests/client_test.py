@@ -56,6 +56,10 @@ def test_every_signature(server, model):
         serving_cases.assert_close(answer, wanted, model.config.n_bits_x)
 
 
+def test_the_server_tells_the_size_of_images(server, model):
+    assert server.image_shape() == model.config.image_shape
+
+
 def png(*shape):
     """Returns a black picture's file."""
     return tf.io.encode_png(np.zeros(shape, np.uint8)).numpy()

@@ -1,9 +1,11 @@
 """Runs the commands as a user does."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHORT_RUN = ["--depth", "2", "--width", "16", "--epochs", "3", "--epochs_full_valid", "1"]
@@ -24,3 +26,23 @@ def run(command: str, *arguments, fails: bool = False) -> str:
     )
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stderr if fails else done.stdout
+
+
+def run_many(lines: list[list]) -> list[tuple[int, str, str]]:
+    """Runs commands such as ["train", "--depth", 0] one after the other, with one start of TensorFlow.
+
+    Returns:
+        Of each, its exit code and what it printed on stdout and on stderr.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump([list(map(str, line)) for line in lines], file)
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.many_commands", file.name],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

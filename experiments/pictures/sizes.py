@@ -2,16 +2,15 @@
 
     pixel = floor(mean of what it covers)
 
-The original does that to a batch, over blocks of whole pixels (`block_means`). A picture whose side isn't a
-multiple counts the pixels at the edge of an area by the share that lies inside (`square`, `shrunk`).
+The original does that to a batch, over blocks of whole pixels (`block_means`). Where the side of a picture
+isn't a multiple (`square`, `shrunk`), pixels at the edge of an area count by the share that lies inside.
 """
+
+import itertools
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-
-# Sums of floats can fall a rounding error short of the whole number that they are.
-_ROUNDING = 1e-4
 
 
 def square(picture: Image.Image, size: int) -> np.ndarray:
@@ -38,10 +37,20 @@ def block_means(images: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _area_means(picture, size):
+    levels = np.atleast_3d(np.asarray(picture))
     if picture.size == size:
-        image = np.asarray(picture)
-        return image[..., None] if image.ndim == 2 else image
-    # Pillow rounds means of 8 bits, after each axis; those of floats can be rounded down.
-    bands = [band.convert("F").resize(size, Image.Resampling.BOX) for band in picture.split()]
-    means = np.stack([np.asarray(band) for band in bands], -1)
-    return np.floor(means + _ROUNDING).clip(0, 255).astype(np.uint8)
+        return levels
+    width, height = size
+    sums = _sums(_sums(levels, height).swapaxes(0, 1), width).swapaxes(0, 1)
+    return (sums // (picture.width * picture.height)).astype(np.uint8)
+
+
+def _sums(levels, n):
+    """Returns sums over n equal parts of the first axis, times n, in integers: [n, ...]."""
+    levels = np.ascontiguousarray(levels)
+    whole, rest = np.divmod(len(levels) * np.arange(n + 1), n)  # Where each part starts: whole + rest / n.
+    # Far faster than np.add.reduceat.
+    parts = [levels[first:last].sum(0, dtype=np.int64) for first, last in itertools.pairwise(whole)]
+    sums = n * np.stack(parts)
+    before = rest[:, None, None] * levels[whole % len(levels)]  # What of its first pixel is the last part's.
+    return sums - before[:-1] + before[1:]
