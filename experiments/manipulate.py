@@ -69,7 +69,8 @@ def labelled_batches(run: runs.Run):
         )
     if names.ndim != 1 or names.dtype.kind not in "UiuS" or len(set(names.tolist())) != len(names):
         raise UsageError(
-            f"--data {FLAGS.data}: names must be strings [A], each once, got {names.dtype} {list(names.shape)}."
+            f"--data {FLAGS.data}: names must be strings [A], each once, got {names.dtype} "
+            f"{list(names.shape)}."
         )
     if attributes.shape != (len(images), len(names)) or not attributes.size:
         raise UsageError(
@@ -126,8 +127,8 @@ def find_directions(run: runs.Run, encode) -> directions.Directions:
         known = directions.load(FLAGS.directions)
         if known.made_of is None:
             raise UsageError(
-                f"{FLAGS.directions} doesn't say which weights and data its directions were made of. Remove it, "
-                "or give another --directions, and they are made anew."
+                f"{FLAGS.directions} doesn't say which weights and data its directions were made of. Remove "
+                "it, or give another --directions, and they are made anew."
             )
         if known.is_of(about):
             return known

@@ -173,6 +173,7 @@ class Run:
     step = 3
 
     def __init__(self):
+        """Makes a model of the digits' size."""
         self.glow = small()
         self.hps = hyperparameters.resolve({})
 

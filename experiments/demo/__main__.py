@@ -120,7 +120,7 @@ def find_model(temporary) -> tuple:
 
 
 def _interrupt(*_):
-    """Makes SIGTERM what Ctrl-C is: the page is closed, the temporary export removed, and the end is a good one."""
+    """Makes SIGTERM what Ctrl-C is: the page is closed, and the temporary export removed."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 

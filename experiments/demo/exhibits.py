@@ -66,9 +66,10 @@ def load(
         known.require_dimensions(math.prod(model.image_shape), directions_file)
         made_of = (known.made_of or {}).get("fingerprint")
         if fingerprint and made_of != fingerprint:
+            whose = "other weights than the model's" if made_of else "weights that they don't name"
             raise UsageError(
-                f"The directions in {directions_file} are of {'other' if made_of else 'unknown'} weights than "
-                "the model's. Give others, or none: then those of the classes are made."
+                f"The directions in {directions_file} are of {whose}. Give others, or none: then those of "
+                "the classes are made."
             )
     else:
         batches = _batches(*_split(hps, "train", n_images))

@@ -28,7 +28,7 @@ class InProcess:
             time_limit: float, seconds that one request may take.
         """
         try:
-            # By another name: TensorFlow takes [, ] and \ in a path for a pattern when it reads the variables.
+            # By another name: TensorFlow takes [, ] and \ in a path for a pattern when it reads variables.
             with tempfile.TemporaryDirectory() as folder:
                 link = pathlib.Path(folder) / "model"
                 os.symlink(pathlib.Path(path).resolve(), link)

@@ -112,7 +112,7 @@ def _rename(new, directory, version):
 
 
 def versions(directory) -> dict[int, pathlib.Path]:
-    """Returns what is named by a number of int64 in a directory, by number: what servers take for versions."""
+    """Returns what is named by a number of int64 in a directory, by number: versions to a server."""
     paths = pathlib.Path(directory).iterdir()
     found = {int(path.name): path for path in paths if re.fullmatch("[0-9]{1,19}", path.name)}
     return {number: path for number, path in found.items() if number <= MOST_VERSION}

@@ -161,7 +161,7 @@ class Signatures:
         return {"images": self._images(latents, labels)}
 
     def sample(self, seed, temperature, labels=None):
-        """New images; the same seed gives the same latents on every server, and the same image up to rounding.
+        """New images; the same seed is the same latents on every server, and the same image up to rounding.
 
         Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
         Outputs: images.
@@ -201,10 +201,8 @@ class Signatures:
     def _dequantize(self, images, seed=None):
         n_bits = self._config.n_bits_x
         x = quantization.preprocess(images, n_bits, self._dtype)
-        if seed is None:
-            noise = self._image_noise(x)
-        else:
-            noise = seeded_noise(seed, self._config.image_shape, n_bits)
+        shape = self._config.image_shape
+        noise = self._image_noise(x) if seed is None else seeded_noise(seed, shape, n_bits)
         return x + tf.cast(noise, self._dtype)
 
     def _prior(self, rows, labels=None):
