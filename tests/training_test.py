@@ -34,11 +34,9 @@ def trained():
 
 
 def assert_same(a: GlowModel, b: GlowModel):
-    """Compares every variable of two Glows, and what they compute, to the last bit."""
+    """Compares every variable of two Glows, to the last bit."""
     for one, other in zip(a.glow.variables, b.glow.variables, strict=True):
         np.testing.assert_array_equal(one, other)
-    bits = [model.glow.bits_per_dim(X[:2], Y[:2], NOISE[:2]) for model in (a, b)]
-    np.testing.assert_array_equal(*bits)
 
 
 # --- Data ---
@@ -150,7 +148,7 @@ def test_a_saved_model_goes_on_where_it_was(trained, tmp_path):
     assert_same(trained, other)
     for one, two in zip(trained.optimizer.variables, other.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, two)
-    step = lambda model: model.fit((X, Y, NOISE), batch_size=N, epochs=2, shuffle=False, verbose=0)
+    step = lambda model: model.fit((X, Y, NOISE), batch_size=N, shuffle=False, verbose=0)
     assert step(trained).history == step(other).history
     assert_same(trained, other)
 
@@ -163,19 +161,20 @@ def test_formats_that_hold_no_glow_are_refused(trained, tmp_path, name):
         tf_keras.models.save_model(trained, tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "only"), [("{epoch}.weights.h5", True), ("{epoch}", True), ("{epoch}.keras", False)]
-)
-def test_model_checkpoint(tmp_path, name, only):
-    model = compiled(0)
-    keep = tf_keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=only)
-    model.fit(X, Y, batch_size=N, verbose=0, callbacks=[keep])
-    path = tmp_path / name.format(epoch=1)
-    other = compiled(1) if only else tf_keras.models.load_model(path)
-    if only:
+def test_model_checkpoint(trained, tmp_path):
+    names = ["{epoch}.weights.h5", "{epoch}.h5", "{epoch}", "{epoch}.keras"]
+    keep = [
+        tf_keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=not name.endswith(".keras"))
+        for name in names
+    ]
+    trained.fit((X, Y, NOISE), batch_size=N, verbose=0, callbacks=keep)
+    paths = [tmp_path / name.format(epoch=1) for name in names]
+    for path in paths[:-1]:
+        other = compiled(1)
         other.optimizer.build(other.trainable_variables)
         other.load_weights(path)
-    assert_same(model, other)
+        assert_same(trained, other)
+    assert_same(trained, tf_keras.models.load_model(paths[-1]))
 
 
 def test_counts_summary_and_weights(trained):
