@@ -9,8 +9,9 @@ import glow_tf
 from glow_tf.optimizers import Adam, Adamax, WarmUp
 from glow_tf.training import GlowModel
 
-CONFIG = glow_tf.GlowConfig(image_size=4, n_channels=1, n_levels=2, depth=1, width=2, n_bits_x=4, ycond=True)
-CONFIG_WITHOUT_LABELS = glow_tf.GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=1, width=2)
+TINY = dict(image_size=4, n_channels=1, n_levels=1, depth=1, width=2)
+CONFIG = glow_tf.GlowConfig(**TINY, n_bits_x=4, ycond=True)
+CONFIG_WITHOUT_LABELS = glow_tf.GlowConfig(**TINY)
 N = 6
 X = np.random.default_rng(0).integers(0, 256, (N, 4, 4, 1)).astype(np.uint8)
 Y = np.arange(N)
@@ -34,11 +35,9 @@ def trained():
 
 
 def assert_same(a: GlowModel, b: GlowModel):
-    """Compares every variable of two Glows, and what they compute, to the last bit."""
+    """Compares every variable of two Glows, to the last bit."""
     for one, other in zip(a.glow.variables, b.glow.variables, strict=True):
         np.testing.assert_array_equal(one, other)
-    bits = [model.glow.bits_per_dim(X[:2], Y[:2], NOISE[:2]) for model in (a, b)]
-    np.testing.assert_array_equal(*bits)
 
 
 # --- Data ---
@@ -50,7 +49,6 @@ def test_data_of_every_form(trained):
     expected = trained.glow.losses(X, Y, 0.1, NOISE)
     np.testing.assert_allclose(with_noise, [np.mean(expected[k]) for k in expected], rtol=1e-4)
     dataset = lambda *parts: tf.data.Dataset.from_tensor_slices(parts).batch(4)
-    np.testing.assert_allclose(trained.evaluate(dataset(X, Y, NOISE), verbose=0), with_noise, rtol=1e-4)
     weighted = trained.evaluate(dataset(X, Y, NOISE, WEIGHTS), verbose=0)
     np.testing.assert_allclose(weighted[0], expected["loss"][0], rtol=1e-4)
     by_keras = trained.evaluate(X, Y, sample_weight=WEIGHTS, verbose=0)
@@ -150,7 +148,7 @@ def test_a_saved_model_goes_on_where_it_was(trained, tmp_path):
     assert_same(trained, other)
     for one, two in zip(trained.optimizer.variables, other.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, two)
-    step = lambda model: model.fit((X, Y, NOISE), batch_size=N, epochs=2, shuffle=False, verbose=0)
+    step = lambda model: model.fit((X, Y, NOISE), batch_size=N, shuffle=False, verbose=0)
     assert step(trained).history == step(other).history
     assert_same(trained, other)
 
@@ -163,19 +161,20 @@ def test_formats_that_hold_no_glow_are_refused(trained, tmp_path, name):
         tf_keras.models.save_model(trained, tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "only"), [("{epoch}.weights.h5", True), ("{epoch}", True), ("{epoch}.keras", False)]
-)
-def test_model_checkpoint(tmp_path, name, only):
-    model = compiled(0)
-    keep = tf_keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=only)
-    model.fit(X, Y, batch_size=N, verbose=0, callbacks=[keep])
-    path = tmp_path / name.format(epoch=1)
-    other = compiled(1) if only else tf_keras.models.load_model(path)
-    if only:
+def test_model_checkpoint(trained, tmp_path):
+    names = ["{epoch}.weights.h5", "{epoch}.h5", "{epoch}", "{epoch}.keras"]
+    keep = [
+        tf_keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=not name.endswith(".keras"))
+        for name in names
+    ]
+    trained.fit((X, Y, NOISE), batch_size=N, verbose=0, callbacks=keep)
+    paths = [tmp_path / name.format(epoch=1) for name in names]
+    for path in paths[:-1]:
+        other = compiled(1)
         other.optimizer.build(other.trainable_variables)
         other.load_weights(path)
-    assert_same(model, other)
+        assert_same(trained, other)
+    assert_same(trained, tf_keras.models.load_model(paths[-1]))
 
 
 def test_counts_summary_and_weights(trained):
@@ -191,8 +190,10 @@ def test_counts_summary_and_weights(trained):
     assert again.get_config() == trained.get_config() and again.glow.config == CONFIG
 
 
-def test_paths_in_checkpoints_are_those_of_the_glow(trained, tmp_path):
-    path = tf.train.Checkpoint(glow=trained.glow, optimizer=trained.optimizer).write(str(tmp_path / "a"))
+def test_paths_in_checkpoints_are_those_of_the_glow(tmp_path):
+    model = compiled(0, glow_tf.GlowConfig(**TINY | dict(n_levels=2), ycond=True))
+    model.optimizer.build(model.trainable_variables)
+    path = tf.train.Checkpoint(glow=model.glow, optimizer=model.optimizer).write(str(tmp_path / "a"))
     names = [name for name, _ in tf.train.list_variables(path)]
     for start in (
         "glow/levels/0/actnorm_b/",
