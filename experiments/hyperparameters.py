@@ -40,7 +40,7 @@ _HELP = dict(
     depth="Steps of flow a level, K in the paper.",
     weight_y="Weight of the classifier's loss, with --ycond.",
     n_bits_x="Bits a dimension, 1 to 8.",
-    n_levels="Levels, L in the paper.",
+    n_levels="Levels, L in the paper; --n_level too.",
     n_sample="Accepted for the original's sake; not used, as there.",
     epochs_full_sample="Epochs between sample grids.",
     learntop="Learn the top prior.",
@@ -149,8 +149,6 @@ def define_flags():
     for name, (kind, answer) in _NOT_HERE.items():
         text = f"The original's; here: {answer}."
         flags.DEFINE_flag(flags.Flag(_NotHere(answer), None, name, None, text, boolean=kind is bool))
-    # argparse takes unique prefixes, and the original's README relies on it.
-    flags.DEFINE_alias("n_level", "n_levels")
 
 
 def resolve(given: dict, n_replicas: int = 1) -> dict:
