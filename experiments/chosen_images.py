@@ -3,7 +3,7 @@
 import numpy as np
 from absl import flags
 
-from experiments import datasets, pictures
+from experiments import datasets, pictures, sources
 from experiments.hyperparameters import UsageError
 
 
@@ -32,14 +32,15 @@ def load(hps: dict, image_shape, at_least: int) -> np.ndarray:
     if any(name.isdecimal() for name in names):
         data = datasets.load(hps, "test")
         batches = datasets.test_batches(data, hps, hps["n_batch_test"])
-        test = np.concatenate([images.numpy() for images, *_ in batches])
+        with sources.failures(data):
+            test = np.concatenate([images.numpy() for images, *_ in batches])
     return np.stack([_one(name, test, image_shape) for name in names])
 
 
 def _one(name, test, image_shape):
     if not name.isdecimal():
         return pictures.read(name, image_shape)
-    if int(name) >= len(test):
+    if len(name) > 18 or int(name) >= len(test):  # Of very many digits Python makes no number.
         raise UsageError(
             f"--images: there are {len(test)} test images, from 0 to {len(test) - 1}, got {name}."
         )

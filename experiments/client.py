@@ -18,9 +18,11 @@ from absl import flags
 
 from experiments import directions, hyperparameters, list_flags, pictures, serving_protocols
 from experiments.hyperparameters import UsageError
+from experiments.served_outputs import Output, shortened
 
 FLAGS = flags.FLAGS
 OPERATIONS = ("bits_per_dim", "sample", "interpolate", "manipulate")
+_MOST = 10_000  # Images of an answer.
 
 
 def define_flags():
@@ -31,10 +33,14 @@ def define_flags():
     flags.DEFINE_enum("operation", "sample", OPERATIONS, "What to ask for.")
     flags.DEFINE_list("images", [], "Picture files of the model's size.")
     flags.DEFINE_list("labels", [], "Labels, one an image or sample.")
-    flags.DEFINE_integer("n", 10, "Samples; one a label where --labels are given.", lower_bound=1)
+    flags.DEFINE_integer(
+        "n", 10, "Samples; one a label where --labels are given.", lower_bound=1, upper_bound=_MOST
+    )
     flags.DEFINE_float("temperature", 0.7, "Of the samples, at least 0.")
     flags.DEFINE_integer("seed", 0, "Of the first sample; the next ones have the next seeds.")
-    flags.DEFINE_integer("points", 8, "Images from one to the next, both included.", lower_bound=2)
+    flags.DEFINE_integer(
+        "points", 8, "Images from one to the next, both included.", lower_bound=2, upper_bound=_MOST
+    )
     flags.DEFINE_string("directions", None, "What experiments.manipulate saved.")
     flags.DEFINE_list("attributes", [], "Which of the directions; all unless given.")
     flags.DEFINE_list("alphas", ["-1", "-0.5", "0", "0.5", "1"], "How far along a direction.")
@@ -47,59 +53,88 @@ def _rows(**columns) -> dict:
     n = len(next(iter(columns.values())))
     if labels and len(labels) != n:
         raise UsageError(f"--labels must be one an image or sample, {n}, got {len(labels)}.")
+    for label in labels:
+        if not 0 <= label < 2**31:
+            raise UsageError(f"--labels must be from 0 to {2**31 - 1}, got {label}.")
     return columns | ({"labels": np.array(labels, np.int32)} if labels else {})
 
 
-def _images(at_least: int) -> list[pathlib.Path]:
-    paths = [pathlib.Path(name) for name in FLAGS.images]
-    if len(paths) < at_least:
+def _images(server, at_least: int) -> np.ndarray:
+    """Returns --images as the model takes them."""
+    if len(FLAGS.images) < at_least:
         raise UsageError(f"--operation {FLAGS.operation} needs at least {at_least} --images.")
-    for path in paths:
-        if not path.is_file():
-            raise UsageError(f"There is no picture {path}.")
-    return paths
-
-
-def _arrays(at_least: int) -> np.ndarray:
-    images = [pictures.read(path) for path in _images(at_least)]
+    shape = server.image_shape()
+    images = [_image(path, shape) for path in FLAGS.images]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise UsageError(f"--images must be of one size and as many channels, got {shapes}.")
     return np.stack(images)
 
 
+def _image(path, shape):
+    image = pictures.read(path, shape)
+    if shape is None and image.shape[-1] == 4:
+        # The server doesn't tell, and few models have transparency: it goes on white.
+        return pictures.read(path, (*image.shape[:2], 3))
+    return image
+
+
 def _bits_per_dim(server):
-    paths = _images(1)
-    files = np.array([path.read_bytes() for path in paths], object)
-    answer = server.predict("bits_per_dim_encoded", _rows(image_bytes=files))
-    for path, bits, log_prob in zip(paths, answer["bits_per_dim"], answer["log_prob"], strict=True):
+    # As pixels: the signature that takes files reads some kinds of them in another way.
+    rows = _rows(images=_images(server, 1))
+    each = Output("float32", (len(rows["images"]),))
+    answer = server.predict("bits_per_dim", rows, dict(bits_per_dim=each, log_prob=each))
+    for path, bits, log_prob in zip(FLAGS.images, answer["bits_per_dim"], answer["log_prob"], strict=True):
         print(f"{path}: {bits:.4f} bits/dim, log p {log_prob:.2f} nats")
 
 
 def _sample(server):
     n = len(FLAGS.labels) or FLAGS.n
+    if not -(2**63) <= FLAGS.seed <= 2**63 - n:
+        raise UsageError(f"--seed must be from {-(2**63)} to {2**63 - n}, got {FLAGS.seed}.")
+    if not 0 <= FLAGS.temperature <= np.finfo(np.float32).max:
+        raise UsageError(f"--temperature must be finite and at least 0, got {FLAGS.temperature}.")
     seeds = FLAGS.seed + np.arange(n, dtype=np.int64)
-    temperatures = np.full(n, FLAGS.temperature, np.float32)
-    answer = server.predict("sample_encoded", _rows(seed=seeds, temperature=temperatures))
-    images = np.stack([pictures.decode(data) for data in answer["image_bytes"]])
-    _write(images, min(n, 10))
+    rows = _rows(seed=seeds, temperature=np.full(n, FLAGS.temperature, np.float32))
+    answer = server.predict("sample_encoded", rows, dict(image_bytes=Output("string", (n,))))
+    _write(_decoded(answer["image_bytes"]), min(n, 10))
+
+
+def _decoded(files) -> np.ndarray:
+    """Returns the pictures of an answer's files, which must be as many pixels each."""
+    images = []
+    for number, data in enumerate(files):
+        try:
+            images.append(pictures.decode(data))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"The server's picture {number} isn't one: {shortened(str(error))}") from error
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise UsageError(f"The server's pictures are of several sizes: {shapes}.")
+    return np.stack(images)
 
 
 def _interpolate(server):
-    images = _arrays(2)
-    points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
-    answer = server.predict("interpolate", dict(first=images[:-1], second=images[1:], points=points))
+    images = _images(server, 2)
+    rows = len(images) - 1
+    points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (rows, 1))
+    inputs = dict(first=images[:-1], second=images[1:], points=points)
+    lines = Output("uint8", (rows, FLAGS.points, *images.shape[1:]))
+    answer = server.predict("interpolate", inputs, dict(images=lines))
     _write(answer["images"].reshape(-1, *images.shape[1:]), FLAGS.points)
 
 
 def _manipulate(server):
-    images = _arrays(1)
+    images = _images(server, 1)
     if not FLAGS.directions:
         raise UsageError("--operation manipulate needs --directions, which experiments.manipulate saves.")
-    chosen = directions.load(FLAGS.directions).chosen(FLAGS.attributes)
-    rows = directions.rows(images, chosen, list_flags.floats("alphas"))
-    answer = server.predict("manipulate", rows)
-    _write(answer["images"].reshape(-1, *images.shape[1:]), rows["alphas"].shape[1])
+    known = directions.load(FLAGS.directions)
+    known.require_dimensions(images[0].size, FLAGS.directions)
+    inputs = directions.rows(images, known.chosen(FLAGS.attributes), list_flags.floats("alphas"))
+    n, n_alphas = inputs["alphas"].shape
+    lines = Output("uint8", (n, n_alphas, *images.shape[1:]))
+    answer = server.predict("manipulate", inputs, dict(images=lines))
+    _write(answer["images"].reshape(-1, *images.shape[1:]), n_alphas)
 
 
 def _write(images, columns):
@@ -127,6 +162,8 @@ def main(argv):
         operation[FLAGS.operation](server)
     except serving_protocols.ServerError as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"Can't write --out {FLAGS.out}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -40,11 +40,13 @@ DEFAULTS = dict(
 OWN_DEFAULTS = dict(
     dtype="float32",
     clip_norm=0.0,
+    n_channels=-1,
 )
 
 ALL = -1  # --n_test: as many as there are.
 
-# What a problem is, as in the original (digits, patches, folder: this project's own).
+# What a problem is, as in the original (digits, patches, folder: this project's own). With --ycond the n_y of
+# folder is the number of its sub-folders.
 PROBLEMS = {
     "digits": dict(image_size=8, n_channels=1, n_test=360, n_y=10),
     "patches": dict(image_size=32, n_channels=3, n_test=1000, n_y=1),
@@ -57,6 +59,9 @@ PROBLEMS = {
     "lsun_realnvp": dict(image_size=64, n_channels=3, n_test=300, n_y=1),
     "lsun": dict(image_size=256, n_channels=3, n_test=300, n_y=1),
 }
+
+# Those whose images can be gray, with --n_channels 1: what they are read from is the user's.
+ANY_CHANNELS = ("folder", "imagenet", "celeba", "lsun_realnvp", "lsun")
 
 # The embedded run: where a problem's defaults aren't the original's.
 PROBLEM_DEFAULTS = {

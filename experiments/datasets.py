@@ -17,6 +17,7 @@ import glow_tf.quantization as quantization
 from experiments import configs, embedded, image_folder, tfds_source, tfrecords
 from experiments.augmentation import augment
 from experiments.hyperparameters import UsageError
+from experiments.pictures import block_means
 from experiments.sources import Files, Images
 
 
@@ -32,7 +33,8 @@ def load(hps: dict, split: str, download: bool = False, skip_corrupt: bool = Fal
     """Opens a split of the dataset `hps["problem"]`, in the dataset's own order.
 
     Args:
-        hps: resolved hyperparameters; problem, category, data_dir, image_size and n_test are read.
+        hps: resolved hyperparameters; problem, category, data_dir, image_size, n_test, ycond and n_y are
+            read.
         split: "train" or "test".
         download: whether TFDS may download the dataset.
         skip_corrupt: whether bad images are left out, with a warning, rather than an error when they
@@ -44,7 +46,7 @@ def load(hps: dict, split: str, download: bool = False, skip_corrupt: bool = Fal
     problem, size = hps["problem"], hps["image_size"]
     data = _open(problem, split, hps, download, skip_corrupt)
     if isinstance(data, Files) and skip_corrupt:
-        problems = getattr(data, "lost", []) + data.drop_bad()
+        problems = data.lost + data.drop_bad()
         if problems:
             print(
                 f"warning: left out {len(problems)} bad parts of the {split} data of {problem}, the first "
@@ -78,16 +80,16 @@ def _open(problem, split, hps, download, skip_corrupt):
             raise UsageError(f"--image_size of patches must be at most 160, got {size}.")
         return embedded.patches(split, size)
     if problem == "cifar10":
-        return tfds_source.in_memory(problem, split, data_dir, download)
+        return tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
     if problem == "mnist":
-        data = tfds_source.in_memory(problem, split, data_dir, download)
+        data = tfds_source.in_memory(problem, split, data_dir, download, hps["n_y"])
         # As the original: padded to 32x32, and three equal channels.
         images = np.pad(data.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         return Images(np.tile(images, (1, 1, 1, 3)), data.labels)
     if problem == "folder":
-        if not pathlib.Path(data_dir or "-").is_dir():
-            raise UsageError(f"--problem folder needs --data_dir, a folder of images; got {data_dir!r}.")
-        return image_folder.ImageFolder(image_folder.find(data_dir, split), size)
+        return image_folder.ImageFolder(
+            data_dir, split, size, hps["n_channels"], hps.get("classes"), skip_corrupt
+        )
     # The original appends the category to the folder.
     folder = pathlib.Path(data_dir) / hps["category"] if data_dir else None
     files = tfrecords.find(folder, split, size) if folder else []
@@ -99,8 +101,15 @@ def _open(problem, split, hps, download, skip_corrupt):
             f"{tfrecords.SPLITS[split]}/NAME-{tfrecords.resolution(size)}-s-SSSS-of-NNNN.tfrecords in "
             f"--data_dir {str(folder or data_dir)!r}. Write them with `python -m experiments.records`."
         )
-    random_crop = problem == "lsun_realnvp"
-    return tfrecords.Records(files, (size, size, 3), random_crop=random_crop, skip_corrupt=skip_corrupt)
+    # The label of a problem that has one class isn't looked at without --ycond, whatever others wrote there.
+    labelled = hps["ycond"] or hps["n_y"] > 1
+    return tfrecords.Records(
+        files,
+        (size, size, hps["n_channels"]),
+        random_crop=problem == "lsun_realnvp",
+        skip_corrupt=skip_corrupt,
+        n_labels=hps["n_y"] if labelled else None,
+    )
 
 
 def train_batches(
@@ -127,7 +136,7 @@ def train_batches(
         seed = tf.stack([tf.constant(hps["seed"], tf.int64), step])
         images, labels = read(index[first : first + n], seed)
         warped = augment(images, hps["dal"], hps["problem"], seed, first, batch_size)
-        batch = _to_size(warped, hps["image_size"])
+        batch = block_means(warped, hps["image_size"])
         noise = _noise([batch_size, *batch.shape[1:]], hps, seed)
         return batch, labels, noise[first : first + n]
 
@@ -136,8 +145,17 @@ def train_batches(
 
 
 def init_batch(data: Images | Files, hps: dict):
-    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'."""
+    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'.
+
+    Raises:
+        UsageError: if --n_batch_init leaves no image.
+    """
     n = min(hps["local_batch_init"], len(data))
+    if n < 1:
+        raise UsageError(
+            f"--n_batch_init is the number of images of the data-dependent initialisation, at least 1; got "
+            f"{hps['n_batch_init']}."
+        )
     return next(iter(train_batches(data, hps, n)))
 
 
@@ -148,7 +166,7 @@ def test_batches(data: Images | Files, hps: dict, batch_size: int) -> tf.data.Da
     def prepare(step, index):
         seed = tf.stack([tf.constant(0, tf.int64), step])
         images, labels = read(index, seed)
-        images = _to_size(tf.cast(images, tf.float32), hps["image_size"])
+        images = block_means(tf.cast(images, tf.float32), hps["image_size"])
         return images, labels, _noise(tf.shape(images), hps, seed)
 
     batches = tf.data.Dataset.range(len(data)).batch(batch_size).enumerate()
@@ -190,16 +208,6 @@ def distributed_test_batches(strategy, data, hps: dict):
         return mine.rebatch(size // n_replicas)
 
     return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / size)
-
-
-def _to_size(images, size):
-    """Means over blocks, then floor and clip to uint8, as the original."""
-    _, full, _, channels = images.shape
-    factor = full // size
-    if factor > 1:
-        images = tf.reshape(images, [-1, size, factor, size, factor, channels])
-        images = tf.reduce_mean(images, [2, 4])
-    return tf.cast(tf.clip_by_value(tf.floor(images), 0.0, 255.0), tf.uint8)
 
 
 def _noise(shape, hps, seed):

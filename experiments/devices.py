@@ -1,15 +1,12 @@
 """Which devices train: one, all GPUs of a machine, or several machines."""
 
-import json
-import os
-
 import tensorflow as tf
 from absl import flags
 
+from experiments import workers
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
-_EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -29,24 +26,10 @@ def define_flags():
     flags.DEFINE_bool("xla", False, "Compile the training step by XLA; for GPUs: on CPUs it is slower.")
 
 
-def n_workers() -> int:
-    """Returns how many workers TF_CONFIG names, 1 without it.
-
-    Raises:
-        UsageError: if TF_CONFIG isn't what TensorFlow takes.
-    """
-    text = os.environ.get("TF_CONFIG", "")
-    try:
-        cluster = json.loads(text or "{}").get("cluster", {})
-        return max(1, len(cluster.get("chief", [])) + len(cluster.get("worker", [])))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UsageError(
-            f"TF_CONFIG must be JSON such as {_EXAMPLE}, with another index on each worker; got {text!r}."
-        ) from error
-
-
 def strategy() -> tf.distribute.Strategy:
-    """Returns the strategy that the flags ask for; comes before anything else of TensorFlow.
+    """Returns the strategy that the flags ask for, when all its workers are there.
+
+    Comes before anything else of TensorFlow.
 
     Raises:
         UsageError: if it needs what isn't there.
@@ -59,15 +42,19 @@ def strategy() -> tf.distribute.Strategy:
     n_gpus = len(tf.config.list_physical_devices("GPU"))
     n_devices = n_gpus or FLAGS.logical_cpus
     kind = FLAGS.strategy
+    cluster = workers.cluster() if kind in ("auto", "multi_worker") else None
     if kind == "auto":
-        kind = "multi_worker" if n_workers() > 1 else "mirrored" if n_devices > 1 else "one_device"
+        several = cluster is not None and len(cluster.workers) > 1
+        kind = "multi_worker" if several else "mirrored" if n_devices > 1 else "one_device"
     if kind == "multi_worker":
-        if not os.environ.get("TF_CONFIG"):
+        if cluster is None:
             raise UsageError(
-                f"--strategy multi_worker needs the environment variable TF_CONFIG on each worker: {_EXAMPLE}"
+                "--strategy multi_worker needs the environment variable TF_CONFIG on each worker: "
+                f"{workers.EXAMPLE}"
             )
-        n_workers()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        workers.wait_for_all(cluster)
+        with workers.signals_kept():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     if kind == "mirrored":
         return tf.distribute.MirroredStrategy([f"{'GPU' if n_gpus else 'CPU'}:{i}" for i in range(n_devices)])
     return tf.distribute.get_strategy()

@@ -1,14 +1,16 @@
 """Attribute directions in latent space (section 6.3 of the paper): made, saved, read, applied."""
 
 import dataclasses
+import json
+import os
 import pathlib
-import zipfile
 
 import numpy as np
 
+from experiments import npz
 from experiments.hyperparameters import UsageError
 
-_ARRAYS = ("names", "vectors", "counts")
+_SAME = ("fingerprint", "data")  # What directions are a function of, of what they were made of.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +21,42 @@ class Directions:
         names: str [A], of the attributes.
         vectors: float32 [A, M], the directions.
         counts: int64 [A, 2], how many images had the attribute, and how many didn't.
+        made_of: dict, as JSON takes it; None if it isn't known. `fingerprint` is that of the model
+            (`glow_tf.serving.fingerprint`), `data` says which images; the rest is for people.
     """
 
     names: np.ndarray
     vectors: np.ndarray
     counts: np.ndarray
+    made_of: dict | None = None
 
     def save(self, path) -> None:
-        """Writes an npz file."""
-        with pathlib.Path(path).open("wb") as file:  # np.savez would add a suffix.
-            np.savez(file, **dataclasses.asdict(self))
+        """Writes an npz file, whole or not at all; raises a UsageError if it can't be written."""
+        path = pathlib.Path(path)
+        arrays = dataclasses.asdict(self) | {"made_of": np.array(json.dumps(self.made_of))}
+        new = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            try:
+                with new.open("wb") as file:  # np.savez would add a suffix.
+                    np.savez(file, **arrays)
+                new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"Can't write the directions to {path}: {error}") from error
+
+    def is_of(self, made_of: dict) -> bool:
+        """Whether they are what would be made of this."""
+        mine = self.made_of or {}
+        return all(key in mine and mine[key] == made_of[key] for key in _SAME)
+
+    def require_dimensions(self, n_dims: int, path) -> None:
+        """Raises a UsageError that names the file if they aren't of a model of `n_dims` dimensions."""
+        if self.vectors.shape[1] != n_dims:
+            raise UsageError(
+                f"The directions in {path} are of another model: they have {self.vectors.shape[1]} "
+                f"dimensions, this one has {n_dims}. Give another --directions."
+            )
 
     def chosen(self, names) -> "Directions":
         """Returns those with the given names, in their order; all where none are given.
@@ -41,16 +69,43 @@ class Directions:
             if name not in known:
                 raise UsageError(f"There is no attribute {name!r}; there are: {', '.join(known)}.")
         index = [known.index(name) for name in names or known]
-        return Directions(self.names[index], self.vectors[index], self.counts[index])
+        return dataclasses.replace(
+            self, names=self.names[index], vectors=self.vectors[index], counts=self.counts[index]
+        )
 
 
 def load(path) -> Directions:
     """Reads what `Directions.save` wrote; raises a UsageError if the file isn't that."""
+    arrays = npz.read(path, ("names", "vectors", "counts"), optional=("made_of",))
+    names, vectors, counts = (arrays[key] for key in ("names", "vectors", "counts"))
+    shapes = f"got {list(names.shape)}, {list(vectors.shape)}, {list(counts.shape)}"
+    problem = None
+    if names.ndim != 1 or not len(names) or names.dtype.kind != "U":
+        problem = f"names must be strings [A], got {names.dtype} {list(names.shape)}"
+    elif len(set(names.tolist())) != len(names):
+        problem = "each of the names must be there once"
+    elif vectors.dtype != np.float32 or vectors.ndim != 2 or not vectors.size:
+        problem = f"vectors must be float32 [A, M], got {vectors.dtype} {list(vectors.shape)}"
+    elif counts.dtype.kind not in "iu":
+        problem = f"counts must be integers, got {counts.dtype}"
+    elif len(vectors) != len(names) or counts.shape != (len(names), 2):
+        problem = f"names, vectors and counts must be [A], [A, M] and [A, 2], {shapes}"
+    elif not np.isfinite(vectors).all():
+        problem = "vectors must be finite"
+    elif (counts < 1).any():
+        problem = f"counts must be positive, got {counts.min()}"
+    if problem:
+        raise UsageError(f"{path} holds no directions: {problem}.")
+    return Directions(names, vectors, counts, _made_of(arrays.get("made_of")))
+
+
+def _made_of(text):
+    """Returns the dict that `save` wrote; None for what isn't one."""
     try:
-        with np.load(path) as arrays:
-            return Directions(*(arrays[name] for name in _ARRAYS))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(f"Can't read directions from {path}: {error}") from error
+        made_of = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
+    return made_of if isinstance(made_of, dict) else None
 
 
 def compute(encode, batches, names) -> Directions:
@@ -90,10 +145,17 @@ def rows(images, directions: Directions, alphas) -> dict[str, np.ndarray]:
         images: uint8 [N, H, W, C].
         directions: A of them.
         alphas: floats, how far along a direction.
+
+    Raises:
+        UsageError: if an alpha is beyond float32.
     """
+    with np.errstate(over="ignore"):
+        alphas32 = np.asarray(alphas, np.float32)
+    if not np.isfinite(alphas32).all():
+        raise UsageError(f"--alphas must be finite in float32, got {max(alphas, key=abs)}.")
     n, n_directions = len(images), len(directions.names)
     return dict(
         images=np.repeat(images, n_directions, 0),
         direction=np.tile(directions.vectors, (n, 1)),
-        alphas=np.tile(np.asarray(alphas, np.float32), (n * n_directions, 1)),
+        alphas=np.tile(alphas32, (n * n_directions, 1)),
     )

@@ -12,7 +12,7 @@ import json
 
 from absl import flags
 
-from experiments import callbacks, cli, datasets, health, runs
+from experiments import callbacks, cli, datasets, health, runs, sources
 
 FLAGS = flags.FLAGS
 
@@ -30,12 +30,13 @@ def main(argv):
     hps = run.hps
     data = datasets.load(hps, "test", FLAGS.download, FLAGS.skip_corrupt)
     batches = datasets.test_batches(data, hps, hps["n_batch_test"])
-    if FLAGS.openai_checkpoint:
-        results = {"raw": run.model.evaluate(batches, verbose=0, return_dict=True)}
-    else:
-        results = callbacks.evaluate_both(run, batches)
+    with sources.failures(data):
+        if FLAGS.openai_checkpoint:
+            results = {"raw": run.model.evaluate(batches, verbose=0, return_dict=True)}
+        else:
+            results = callbacks.evaluate_both(run, batches)
+        error = health.inverse_error(run, next(iter(batches)))
     about = dict(problem=hps["problem"], n_bits_x=hps["n_bits_x"], test_images=len(data))
-    error = health.inverse_error(run, next(iter(batches)))
     numbers = {key: callbacks.finite_or_null(value) for key, value in results.items()}
     numbers |= callbacks.finite_or_null(dict(inverse_error=error))
     print(json.dumps(about | numbers, indent=2))

@@ -11,6 +11,7 @@ never overwritten. Then, for example:
         tensorflow/serving
 """
 
+import tensorflow as tf
 from absl import flags
 
 import glow_tf
@@ -23,7 +24,13 @@ def define_flags():
     """Defines the flags of the command."""
     runs.define_inference_flags()
     flags.DEFINE_string("export_dir", None, "Folder of the served model; versions are its subfolders.")
-    flags.DEFINE_integer("version", None, "Version; the next number unless given.", lower_bound=0)
+    flags.DEFINE_integer(
+        "version",
+        None,
+        "Version; the next number unless given.",
+        lower_bound=0,
+        upper_bound=glow_tf.serving.MOST_VERSION,
+    )
 
 
 def main(argv):
@@ -39,7 +46,7 @@ def main(argv):
     }
     try:
         path = glow_tf.serving.export(run.glow, FLAGS.export_dir, FLAGS.version, metadata=metadata)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:  # A full disk is either.
         raise hyperparameters.UsageError(f"Can't export to {FLAGS.export_dir}: {error}") from error
     print(f"Wrote {path} ({metadata['weights']} weights).")
 

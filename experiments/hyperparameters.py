@@ -49,6 +49,7 @@ _HELP = dict(
     flow_permutation="0 reverse, 1 shuffle, 2 invconv; or the word.",
     flow_coupling="0 additive, 1 affine; or the word.",
     dtype="float32 or mixed_bfloat16, where only the coupling networks' convolutions are bfloat16.",
+    n_channels="1 for gray images, 3 for colours, of a folder or of records; -1 is the problem's.",
     clip_norm="Largest norm of the gradients of all weights together; 0 doesn't clip.",
 )
 
@@ -83,7 +84,7 @@ _BOUNDS = dict(
 )
 
 # What `resolve` derives, with a value of its type.
-_DERIVED = dict(n_channels=3, n_y=1, local_batch_train=1, local_batch_init=1, train_its=1, beta2=0.9)
+_DERIVED = dict(n_y=1, local_batch_train=1, local_batch_init=1, train_its=1, beta2=0.9)
 
 # The original's flags that decide no result, and what to do instead.
 _NOT_HERE = dict(
@@ -160,7 +161,8 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
 
     Returns:
         A dict with every hyperparameter, and what the original derives from them: n_y, n_channels,
-        local_batch_train, local_batch_init, train_its, beta2.
+        local_batch_train, local_batch_init, train_its, beta2; and for a folder with ycond
+        the names of its `classes`.
 
     Raises:
         UsageError: for a value that isn't allowed.
@@ -171,10 +173,15 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
         raise UsageError(f"Unknown problem {problem!r}; known: {', '.join(configs.PROBLEMS)}.")
     hps = _DEFAULTS | configs.PROBLEM_DEFAULTS.get(problem, {}) | given
     about = configs.PROBLEMS[problem]
-    for name in ("image_size", "n_test"):
+    for name in ("image_size", "n_test", "n_channels"):
         if hps[name] == -1:
             hps[name] = about[name]
-    hps |= {name: about[name] for name in ("n_channels", "n_y")}
+    allowed = (1, 3) if problem in configs.ANY_CHANNELS else (about["n_channels"],)
+    if hps["n_channels"] not in allowed:
+        raise UsageError(
+            f"--n_channels of {problem} must be {' or '.join(map(str, allowed))}, got {hps['n_channels']}."
+        )
+    hps["n_y"] = about["n_y"]
     for name, words in _WORDS.items():
         if hps[name] in words:
             hps[name] = words.index(hps[name])
@@ -191,6 +198,11 @@ def resolve(given: dict, n_replicas: int = 1) -> dict:
             f"--polyak_epochs {hps['polyak_epochs']} of {hps['train_its']} steps are too many: the decay "
             "1 - 1 / steps is 1 in float32."
         )
+    if problem == "folder" and hps["ycond"]:
+        from experiments import image_folder  # Which imports this module.
+
+        hps["classes"] = image_folder.classes(hps["data_dir"])
+        hps["n_y"] = len(hps["classes"])
     glow_config(hps)
     return hps
 
@@ -212,7 +224,7 @@ def _problem(name, value, example):
         return f"one of {', '.join(words)}" if words else "a string"
     if isinstance(example, bool):
         return None if isinstance(value, bool) else "true or false"
-    if value == -1 and name in ("n_test", "image_size"):
+    if value == -1 and name in ("n_test", "image_size", "n_channels"):
         return None
     least, largest = _BOUNDS.get(name, _COUNT)
     kinds = int if isinstance(example, int) else (int, float)
@@ -298,6 +310,16 @@ def exists(logdir: pathlib.Path) -> bool:
     return os.path.lexists(logdir / "hps.json")
 
 
+def as_begun(hps: dict, logdir: pathlib.Path) -> dict:
+    """Returns hyperparameters without classes, if the run in a logdir was begun before folders had them."""
+    if "classes" not in hps or not exists(logdir):
+        return hps
+    old = load(logdir)
+    if "classes" in old:
+        return hps
+    return {name: value for name, value in hps.items() if name != "classes"} | {"n_y": old.get("n_y")}
+
+
 def load(logdir: pathlib.Path) -> dict:
     """Reads hps.json of a logdir.
 
@@ -313,6 +335,9 @@ def load(logdir: pathlib.Path) -> dict:
     if missing:
         raise UsageError(f"{file} lacks {', '.join(map(repr, missing))}. {_MEND}")
     _check({name: hps[name] for name in wanted}, f"{file}: {{!r}}")
+    classes = hps.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise UsageError(f"{file}: 'classes' must be a list of names, got {classes!r}. {_MEND}")
     try:
         glow_config(hps)
     except UsageError as error:

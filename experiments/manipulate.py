@@ -4,22 +4,35 @@
     python -m experiments.manipulate --logdir logs/faces --data faces.npz --images me.png --attributes smiling
 
 A direction is the mean latent of the images with an attribute minus the mean of those without. They are
-computed in one pass, and saved to --directions; where that file is there, it is read. The data are the
-run's training set, each label an attribute by its number; or --data, an npz with images uint8
+computed in one pass, and saved to --directions with a note of the weights and the data that they were made
+of; a file that was made of the same is read instead, one of others is made anew. The data are the run's
+training set, each label an attribute by its number; or --data, an npz with images uint8
 [N, height, width, n_channels], attributes [N, A] of 0 and 1, and names [A].
 
 The rows of the picture are images x attributes, its columns are the alphas: 0 is the image itself. A .gif
 shows the columns one after the other. Labels play no part in the latents.
 """
 
+import dataclasses
+import hashlib
+import os
 import pathlib
-import zipfile
 
 import numpy as np
 from absl import flags
 
 import glow_tf
-from experiments import chosen_images, datasets, directions, hyperparameters, list_flags, pictures, runs
+from experiments import (
+    chosen_images,
+    datasets,
+    directions,
+    hyperparameters,
+    list_flags,
+    npz,
+    pictures,
+    runs,
+    sources,
+)
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
@@ -45,27 +58,92 @@ def labelled_batches(run: runs.Run):
         # Each image once, not augmented.
         batches = datasets.test_batches(data, run.hps, n)
         n_y = run.hps["n_y"]
-        return ((x, np.eye(n_y)[y]) for x, y, _ in batches), [str(y) for y in range(n_y)]
-    try:
-        with np.load(FLAGS.data) as arrays:
-            images, attributes, names = (arrays[key] for key in ("images", "attributes", "names"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(
-            f"Can't read images, attributes and names from --data {FLAGS.data}: {error}"
-        ) from error
+        return _one_hot(data, batches, n_y), run.hps.get("classes") or [str(y) for y in range(n_y)]
+    arrays = npz.read(FLAGS.data, ("images", "attributes", "names"))
+    images, attributes, names = arrays["images"], arrays["attributes"], arrays["names"]
     shape = run.glow.config.image_shape
-    if images.dtype != np.uint8 or images.shape[1:] != shape:
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         raise UsageError(
             f"--data {FLAGS.data}: images must be uint8 [N, {', '.join(map(str, shape))}], got "
             f"{images.dtype} {list(images.shape)}."
         )
-    if attributes.shape != (len(images), len(names)) or not np.isin(attributes, (0, 1)).all():
+    if names.ndim != 1 or names.dtype.kind not in "UiuS" or len(set(names.tolist())) != len(names):
         raise UsageError(
-            f"--data {FLAGS.data}: attributes must be 0 or 1, [{len(images)}, {len(names)}], as many as "
-            f"images and names; got {list(attributes.shape)} from {attributes.min()} to {attributes.max()}."
+            f"--data {FLAGS.data}: names must be strings [A], each once, got {names.dtype} {list(names.shape)}."
         )
+    if attributes.shape != (len(images), len(names)) or not attributes.size:
+        raise UsageError(
+            f"--data {FLAGS.data}: attributes must be [{len(images)}, {len(names)}], as many as images and "
+            f"names; got {list(attributes.shape)}."
+        )
+    wrong = attributes[~np.isin(attributes, (0, 1))]
+    if wrong.size:
+        raise UsageError(f"--data {FLAGS.data}: attributes must be 0 or 1, got {wrong[0].item()!r}.")
     parts = range(0, len(images), n)
-    return ((images[i : i + n], attributes[i : i + n]) for i in parts), names
+    return ((images[i : i + n], attributes[i : i + n]) for i in parts), names.astype(str)
+
+
+def made_of(run: runs.Run) -> dict:
+    """Returns what directions of this run and these data are made of."""
+    return dict(
+        fingerprint=glow_tf.serving.fingerprint(run.glow),
+        data=_data(run.hps),
+        weights="polyak" if FLAGS.polyak else "raw",
+        source=FLAGS.openai_checkpoint or FLAGS.logdir,
+        step=run.step,
+        n_bits_x=run.hps["n_bits_x"],
+    )
+
+
+def _data(hps):
+    """Says which images they are, without a look at the pixels of those that are many."""
+    if FLAGS.data:
+        with pathlib.Path(FLAGS.data).open("rb") as file:
+            return dict(sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    data = {key: hps[key] for key in ("problem", "category", "data_dir", "image_size")}
+    if hps["data_dir"]:
+        listing = hashlib.sha256()
+        for folder, folders, files in os.walk(hps["data_dir"]):
+            folders.sort()
+            for name in sorted(files):
+                path = os.path.join(folder, name)
+                about = os.stat(path) if os.path.exists(path) else None
+                listing.update(repr((path, about and (about.st_size, about.st_mtime_ns))).encode())
+        data["files"] = listing.hexdigest()
+    return data
+
+
+def find_directions(run: runs.Run, encode) -> directions.Directions:
+    """Returns the directions of --directions if they were made of this run and these data; else makes them.
+
+    Raises:
+        UsageError: if --data, or what is in --directions, can't be read; if that doesn't say what it was made
+            of: it may be the user's own.
+    """
+    labelled = labelled_batches(run) if FLAGS.data else None  # A mistake in it is said in either case.
+    about = made_of(run)
+    if pathlib.Path(FLAGS.directions).exists():
+        known = directions.load(FLAGS.directions)
+        if known.made_of is None:
+            raise UsageError(
+                f"{FLAGS.directions} doesn't say which weights and data its directions were made of. Remove it, "
+                "or give another --directions, and they are made anew."
+            )
+        if known.is_of(about):
+            return known
+        other = "weights" if known.made_of.get("fingerprint") != about["fingerprint"] else "data"
+        print(f"The directions in {FLAGS.directions} are of other {other}: they are made anew.")
+    batches, names = labelled or labelled_batches(run)
+    known = dataclasses.replace(directions.compute(encode, batches, names), made_of=about)
+    known.save(FLAGS.directions)
+    print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
+    return known
+
+
+def _one_hot(data, batches, n_y):
+    with sources.failures(data):
+        for images, labels, _ in batches:
+            yield images, labels.numpy()[:, None] == np.arange(n_y)
 
 
 def main(argv):
@@ -76,18 +154,7 @@ def main(argv):
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     images = chosen_images.load(run.hps, run.glow.config.image_shape, at_least=1)
-    if pathlib.Path(FLAGS.directions).exists():
-        known = directions.load(FLAGS.directions)
-    else:
-        batches, names = labelled_batches(run)
-        known = directions.compute(lambda x: signatures.encode(x)["latents"], batches, names)
-        known.save(FLAGS.directions)
-        print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
-    if known.vectors.shape[1:] != (run.glow.config.n_dims,):
-        raise UsageError(
-            f"The directions in {FLAGS.directions} are of another model: they have {known.vectors.shape[1]} "
-            f"dimensions, this one has {run.glow.config.n_dims}. Give another --directions."
-        )
+    known = find_directions(run, lambda x: signatures.encode(x)["latents"])
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
     moved = signatures.manipulate(**rows)["images"].numpy()
     pictures.save(moved.reshape(-1, *images.shape[1:]), len(alphas), FLAGS.out)

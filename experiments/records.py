@@ -6,7 +6,8 @@ From a folder of images, or from a dataset of TFDS:
     python -m experiments.records --tfds celeb_a --tfds_dir ~/tensorflow_datasets --data_dir celeba \
         --image_size 128 --split test
 
-Images are cropped in the middle to squares and made smaller by area averaging. A shard is there when it
+Images are cropped in the middle to squares and made smaller by area averaging. The label of an image is the
+number of its sub-folder, if all are in one; otherwise it is 0, or what TFDS says. A shard is there when it
 is whole; the same command goes on with what is missing, and never writes over anything.
 """
 
@@ -16,6 +17,7 @@ import json
 import math
 import os
 import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +25,7 @@ from absl import flags
 from PIL import Image
 from tqdm.auto import tqdm
 
-from experiments import hyperparameters, image_folder, survival, tfds_source, tfrecords
+from experiments import hyperparameters, image_folder, pictures, survival, tfds_source, tfrecords
 from experiments.hyperparameters import UsageError
 
 FLAGS = flags.FLAGS
@@ -43,6 +45,8 @@ def define_flags():
     )
     flags.DEFINE_string("data_dir", None, "Where to write; what --data_dir of training takes.")
     flags.DEFINE_integer("image_size", 64, "Height and width.", lower_bound=1)
+    flags.DEFINE_enum("n_channels", "3", ["1", "3"], "1 for gray images, 3 for colours.")
+    flags.DEFINE_bool("skip_corrupt", False, "Leave out images that can't be read, or are too small.")
     flags.DEFINE_integer("shard_size", 5000, "Images a file.", lower_bound=1)
     flags.DEFINE_bool(
         "for_random_crops",
@@ -52,25 +56,39 @@ def define_flags():
 
 
 class _Folder:
-    """The images of a folder; makes examples of some of them."""
+    """The images of a folder; makes examples of some of them.
+
+    The label is the number of the sub-folder where all images, of training and of testing, are in the same
+    ones; else it is 0.
+    """
 
     def __init__(self, folder, split, smaller_side):
-        self._paths = image_folder.find(folder, split)
-        self._side = smaller_side
+        found = image_folder.find(folder)
+        part = found.usable(split, FLAGS.skip_corrupt)
+        for problem in part.problems:
+            _warn(problem)
+        try:
+            self.classes = found.classes()
+            self._labels = found.labels(split, self.classes)
+        except UsageError:
+            self.classes, self._labels = [], [0] * len(part.paths)
+        self.about, self._paths, self._side = found.about, part.paths, smaller_side
 
     def __len__(self):
         return len(self._paths)
 
     def examples(self, first, last):
         """Yields a function that makes an example, for each image from first to last."""
-        for path in self._paths[first:last]:
-            yield lambda path=path: tfrecords.encode(
-                image_folder.open_image(path, FLAGS.image_size, self._side), 0
+        for path, label in zip(self._paths[first:last], self._labels[first:last], strict=True):
+            yield lambda path=path, label=label: tfrecords.encode(
+                image_folder.open_image(path, FLAGS.image_size, int(FLAGS.n_channels), self._side), label
             )
 
 
 class _Tfds:
     """The images of a split of a TFDS dataset, in its order; makes examples of some of them."""
+
+    about, classes = "", []
 
     def __init__(self, name, data_dir, split, download, smaller_side):
         made = tfds_source.builder(name, data_dir, [], download)
@@ -96,15 +114,32 @@ class _Tfds:
 
     def _encode(self, example):
         image = example["image"]
-        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         attributes = example.get("attributes")
         if attributes is not None:  # As in CelebA's own list.
             attributes = [1 if attributes[name] else -1 for name in sorted(attributes)]
+        size, side = FLAGS.image_size, self._side
         try:
-            fitted = image_folder.fit(picture, FLAGS.image_size, self._side)
-        except ValueError as error:
+            picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            picture = pictures.convert(picture, int(FLAGS.n_channels), least=side or size)
+        except (TypeError, ValueError) as error:  # TypeError: two channels, or a dtype that no picture has.
             raise UsageError(f"Can't take an image of the TFDS dataset: {error}.") from error
+        fitted = pictures.shrunk(picture, side) if side else pictures.square(picture, size)
         return tfrecords.encode(fitted, int(example.get("label", 0)), attributes)
+
+
+def _warn(text):
+    print(f"warning: left out: {text}", file=sys.stderr)
+
+
+def _made(make):
+    """Returns an example; with --skip_corrupt None for an image that can't be used."""
+    try:
+        return make()
+    except UsageError as error:
+        if not FLAGS.skip_corrupt:
+            raise
+        _warn(error)
+        return None
 
 
 def write(source, folder: pathlib.Path, plan: dict) -> int:
@@ -116,7 +151,7 @@ def write(source, folder: pathlib.Path, plan: dict) -> int:
         plan: what is written, which a later call must repeat to go on; has image_size and shard_size.
 
     Returns:
-        How many images are there, all together.
+        How many images are there, all together, but for those that this call left out.
 
     Raises:
         UsageError: if the folder holds other records, or all of these already.
@@ -129,6 +164,7 @@ def write(source, folder: pathlib.Path, plan: dict) -> int:
     _check_plan(folder, plan | dict(images=n), paths)
     written = [path.exists() for path in paths]
     counts = [min(size, n - shard * size) for shard in range(n_shards)]
+    left_out = 0
     bar = tqdm(
         total=n, initial=sum(itertools.compress(counts, written)), desc=str(folder), unit="img", leave=False
     )
@@ -139,11 +175,14 @@ def write(source, folder: pathlib.Path, plan: dict) -> int:
                 examples = source.examples(shard * size, shard * size + counts[shard])
                 # A bounded number at a time, so that memory doesn't grow with the shard.
                 while some := list(itertools.islice(examples, 256)):
-                    for example in pool.map(lambda make: make(), some):
-                        writer.write(example)
+                    for example in pool.map(_made, some):
                         bar.update()
+                        if example is None:
+                            left_out += 1
+                        else:
+                            writer.write(example)
             part.replace(paths[shard])
-    return n
+    return n - left_out
 
 
 def _check_plan(folder, plan, paths):
@@ -180,6 +219,11 @@ def main(argv):
         source = _Tfds(FLAGS.tfds, FLAGS.tfds_dir, FLAGS.split, FLAGS.download, side)
     plan = {name: FLAGS[name].value for name in ("images", "tfds", "image_size", "shard_size")}
     plan["smaller_side"] = side
+    # Only what isn't as it always was: the plan of records that are there is compared.
+    plan |= {"n_channels": 1} if FLAGS.n_channels == "1" else {}
+    plan |= {"classes": source.classes} if source.classes else {}
+    if source.about:
+        print(source.about, flush=True)
     folder = pathlib.Path(FLAGS.data_dir) / tfrecords.SPLITS[FLAGS.split]
     try:
         n = write(source, folder, plan)

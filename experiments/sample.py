@@ -9,9 +9,6 @@ temperatures make one block of rows each, in the order given; the same latents, 
 blocks one after the other.
 """
 
-import pathlib
-
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -64,10 +61,7 @@ def main(argv):
         )
     )
     blocks = [sample(tf.constant(t)).numpy() for t in temperatures]
-    if pathlib.Path(FLAGS.out).suffix == ".gif":
-        pictures.save_frames([pictures.grid(block, len(labels)) for block in blocks], FLAGS.out)
-    else:
-        pictures.save_grid(np.concatenate(blocks), len(labels), FLAGS.out)
+    pictures.save_blocks(blocks, len(labels), FLAGS.out)
     print(f"Wrote {len(blocks) * len(y)} samples to {FLAGS.out}.")
 
 

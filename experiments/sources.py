@@ -1,7 +1,9 @@
 """Images by their number: in memory, or read one by one from files."""
 
 import abc
+import contextlib
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +14,16 @@ from experiments.hyperparameters import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Images in memory, uint8 [N, H, W, C], and labels int32 [N]."""
+    """Images in memory, uint8 [N, H, W, C], and labels int32 [N].
+
+    Attributes:
+        failure, lost: as of `Files`; here nothing is left to be read.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    failure: ClassVar[None] = None
+    lost: ClassVar[tuple] = ()
 
     def __len__(self):
         """Returns N."""
@@ -35,13 +43,15 @@ class Files(abc.ABC):
 
     Attributes:
         shape: (H, W, C).
-        failure: the first error of reading, which TensorFlow only passes on as text.
+        failure: the first UsageError of reading, which TensorFlow only passes on as text; None so far.
+        lost: list of str, why parts of the files can't be read at all, where that is allowed.
     """
 
     def __init__(self, shape):
         """Makes the source of images [H, W, C]."""
         self.shape = tuple(shape)
         self.failure = None
+        self.lost = []
 
     @abc.abstractmethod
     def __len__(self):
@@ -97,3 +107,15 @@ class Files(abc.ABC):
                 why.append(str(error))
         self.drop(bad)
         return why
+
+
+@contextlib.contextmanager
+def failures(*data: Images | Files):
+    """Raises the UsageError of the first of `data` that couldn't be read for what TensorFlow makes of it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for source in data:
+            if source.failure:
+                raise source.failure from error
+        raise

@@ -24,6 +24,17 @@ from experiments.sources import Files
 SPLITS = {"train": "train", "test": "validation"}
 _HEADER = struct.Struct("<QI")  # Of a record: its length, and a checksum of that.
 _FOOTER = struct.Struct("<I")
+_NAME = re.compile(r".+-(r\d\d)-s-(\d{4})-of-(\d{4})\.tfrecords")
+
+# What a file begins with that is compressed.
+_COMPRESSED = {
+    "GZIP": (b"\x1f\x8b",),
+    "ZLIB": (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"),
+    "bzip2": (b"BZh",),
+    "XZ": (b"\xfd7zXZ",),
+    "Zstandard": (b"\x28\xb5\x2f\xfd",),
+    "ZIP": (b"PK\x03\x04",),
+}
 
 
 def resolution(image_size: int) -> str:
@@ -70,6 +81,8 @@ def decode(serialized: bytes) -> dict:
     label = features["label"].int64_list.value
     if len(shape) != 3 or len(data) != 1 or len(label) != 1:
         raise ValueError("it has no features shape int64 [3], data bytes [1] and label int64 [1]")
+    if min(shape) < 1:
+        raise ValueError(f"its shape is {list(shape)}, and must be positive")
     if math.prod(shape) != len(data[0]):
         raise ValueError(f"its shape is {list(shape)}, but its data are {len(data[0])} bytes")
     example = dict(image=np.frombuffer(data[0], np.uint8).reshape(shape), label=label[0])
@@ -82,19 +95,28 @@ def find(data_dir, split: str, image_size: int) -> list[pathlib.Path]:
     """Returns the files of a split, in order; none if there is no such layout in `data_dir`.
 
     Raises:
-        UsageError: if there are files of other sizes only, or some are missing.
+        UsageError: if there are files of other sizes or compressed ones only, some are missing, or the
+            folder can't be read.
     """
     folder = pathlib.Path(data_dir) / SPLITS[split]
-    pattern = re.compile(r".+-(r\d\d)-s-(\d{4})-of-(\d{4})\.tfrecords")
-    matches = {path: pattern.fullmatch(path.name) for path in sorted(folder.glob("*.tfrecords"))}
-    sizes = sorted({match[1] for match in matches.values() if match})
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    except OSError as error:
+        raise UsageError(f"Can't read the folder of records {folder}: {error.strerror}.") from error
+    matches = {folder / name: match for name in names if (match := _NAME.fullmatch(name))}
+    sizes = sorted({match[1] for match in matches.values()})
     wanted = resolution(image_size)
-    files = [path for path, match in matches.items() if match and match[1] == wanted]
+    files = [path for path, match in matches.items() if match[1] == wanted]
     if sizes and not files:
         raise UsageError(
             f"{folder} has records of {', '.join(sizes)} (log2 of the image size), but --image_size "
             f"{image_size} needs {wanted}."
         )
+    packed = [name for name in names if _NAME.fullmatch(name.removesuffix(pathlib.Path(name).suffix))]
+    if packed and not files:
+        raise UsageError(f"{folder / packed[0]} must be unpacked first: records are read uncompressed.")
     numbers = [int(matches[path][2]) for path in files]
     totals = {int(matches[path][3]) for path in files}
     if files and (len(totals) > 1 or numbers != list(range(max(totals)))):
@@ -111,7 +133,15 @@ class Records(Files):
     are, and their checksums checked.
     """
 
-    def __init__(self, files, shape, decode=decode, random_crop: bool = False, skip_corrupt: bool = False):
+    def __init__(
+        self,
+        files,
+        shape,
+        decode=decode,
+        random_crop: bool = False,
+        skip_corrupt: bool = False,
+        n_labels: int | None = None,
+    ):
         """Finds the records.
 
         Args:
@@ -121,18 +151,20 @@ class Records(Files):
                 ValueError if it can't.
             random_crop: whether images may be larger, and are cropped.
             skip_corrupt: whether the rest of a file is left out where it can't be walked through.
+            n_labels: int, how many labels there are, from 0; None for any that int32 holds.
 
         Raises:
-            UsageError: if a file can't be walked through.
+            UsageError: if a file can't be opened or walked through.
         """
         super().__init__(shape)
         self._decode, self._random_crop = decode, random_crop
+        self._labels = range(-(2**31), 2**31) if n_labels is None else range(n_labels)
         self._paths = [str(path) for path in files]
-        self._open = [os.open(path, os.O_RDONLY) for path in self._paths]
+        self._open = []
         weakref.finalize(self, _close, self._open)
-        self.lost = []
-        found = []
-        for number in range(len(files)):
+        found = [np.empty([0, 2], np.int64)]
+        for number, path in enumerate(self._paths):
+            self._open.append(_open(path))
             offsets, problem = self._walk(number)
             found.append(np.stack([np.full_like(offsets, number), offsets], 1))
             if problem and not skip_corrupt:
@@ -145,21 +177,37 @@ class Records(Files):
         return len(self._where)
 
     def _walk(self, number):
-        descriptor, offset, offsets = self._open[number], 0, []
-        size = os.fstat(descriptor).st_size
-        while offset < size:
-            header = os.pread(descriptor, _HEADER.size, offset)
-            try:
-                length = _checked_length(header)
-            except ValueError as error:
-                return np.array(offsets, np.int64), self._problem(number, offset, error)
-            end = offset + _HEADER.size + length + _FOOTER.size
-            if end > size:
-                problem = self._problem(number, offset, "the file ends within it")
-                return np.array(offsets, np.int64), problem
-            offsets.append(offset)
-            offset = end
-        return np.array(offsets, np.int64), None
+        """Returns where the records of a file start, int64 [n], and what ends them too early, or None."""
+        offset, offsets, problem = 0, [], None
+        try:
+            size = os.fstat(self._open[number]).st_size
+            if size == 0:
+                raise ValueError("the file is empty")
+            while offset < size:
+                end = offset + _HEADER.size + self._length(number, offset) + _FOOTER.size
+                if end > size:
+                    raise ValueError("the file ends within it")
+                offsets.append(offset)
+                offset = end
+        except (ValueError, OSError) as error:
+            problem = self._problem(number, offset, error)
+        return np.array(offsets, np.int64), problem
+
+    def _length(self, number, offset):
+        header = os.pread(self._open[number], _HEADER.size, offset)
+        whole = len(header) == _HEADER.size
+        length, crc = _HEADER.unpack(header) if whole else (0, 0)
+        if whole and _masked_crc(header[:8]) == crc:
+            return length
+        if offset == 0:
+            for name, beginnings in _COMPRESSED.items():
+                if header.startswith(beginnings):
+                    raise ValueError(f"it is compressed by {name}, and records are read uncompressed")
+        if not whole:
+            raise ValueError("the file ends within its header")
+        if offset == 0:
+            raise ValueError("the file doesn't begin as a TFRecord file does")
+        raise ValueError("the checksum of its length is wrong, so the rest of the file is lost")
 
     def _problem(self, number, offset, why):
         return (
@@ -168,16 +216,26 @@ class Records(Files):
         )
 
     def example(self, i: int) -> dict:
-        """Reads the example of a number; raises a UsageError that names file and offset if it is bad."""
+        """Reads the example of a number.
+
+        Raises:
+            UsageError: that names file and byte, if it is damaged or its label isn't allowed.
+        """
         number, offset = self._where[i]
-        descriptor = self._open[number]
         try:
-            length = _checked_length(os.pread(descriptor, _HEADER.size, offset))
-            record = os.pread(descriptor, length + _FOOTER.size, offset + _HEADER.size)
+            length = self._length(number, offset)
+            record = os.pread(self._open[number], length + _FOOTER.size, offset + _HEADER.size)
+            if len(record) != length + _FOOTER.size:
+                raise ValueError("the file ends within it")
             if _masked_crc(record[:length]) != _FOOTER.unpack(record[length:])[0]:
                 raise ValueError("its checksum is wrong")
-            return self._decode(record[:length])
-        except (ValueError, struct.error) as error:
+            example = self._decode(record[:length])
+            if example["label"] not in self._labels:
+                raise ValueError(
+                    f"its label is {example['label']}, and must be {self._labels[0]} to {self._labels[-1]}"
+                )
+            return example
+        except (ValueError, OSError) as error:
             raise UsageError(self._problem(number, offset, error)) from error
 
     def read(self, i: int, random):
@@ -205,13 +263,13 @@ def _close(descriptors):
         os.close(descriptor)
 
 
-def _checked_length(header):
-    if len(header) < _HEADER.size:
-        raise ValueError("the file ends within its header")
-    length, crc = _HEADER.unpack(header)
-    if _masked_crc(header[:8]) != crc:
-        raise ValueError("the checksum of its length is wrong, so the rest of the file is lost")
-    return length
+def _open(path):
+    if not os.path.isfile(path):
+        raise UsageError(f"{path} must be a file of records, and is no file.")
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(f"Can't read the records {path}: {error.strerror}.") from error
 
 
 def _masked_crc(data):

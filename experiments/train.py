@@ -76,6 +76,7 @@ def train(
             another worker is gone.
         Terminated: after SIGTERM, SIGINT or SIGHUP.
     """
+    hps = hyperparameters.as_begun(hps, logdir)
     # The other workers write nothing.
     is_chief = tf.distribute.get_strategy().extended.should_checkpoint
     with (
@@ -128,6 +129,8 @@ def _explain(error, run, hps) -> str | None:
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
     hps = run.hps
+    if found := getattr(train_data, "found", None):
+        run.tell(found)
     if run.saved("last"):
         run.restore("last")
         epochs, steps = divmod(run.step, hps["train_its"])

@@ -9,6 +9,8 @@ from PIL import Image
 
 import glow_tf
 from experiments import directions, serving_protocols
+from experiments.served_outputs import Output
+from glow_tf import quantization
 from tests import commands, prediction_server, serving_cases
 
 SERVERS = dict(
@@ -40,12 +42,22 @@ def server(request, addresses):
     return serving_protocols.connect(address, prediction_server.MODEL, 30.0)
 
 
+def outputs_of(name, wanted):
+    """Returns what a signature's answer must be."""
+    if name == "sample_encoded":
+        return dict(image_bytes=Output("string", (len(wanted["images"]),)))
+    return {key: Output(value.dtype.name, value.shape) for key, value in wanted.items()}
+
+
 def test_every_signature(server, model):
     for name, request in serving_cases.make_requests(model.config).items():
-        answer = server.predict(name, request)
-        serving_cases.assert_close(
-            answer, serving_cases.expected(model, name, request), model.config.n_bits_x
-        )
+        wanted = serving_cases.expected(model, name, request)
+        answer = server.predict(name, request, outputs_of(name, wanted))
+        serving_cases.assert_close(answer, wanted, model.config.n_bits_x)
+
+
+def test_the_server_tells_the_size_of_images(server, model):
+    assert server.image_shape() == model.config.image_shape
 
 
 def png(*shape):
@@ -81,9 +93,10 @@ def test_bad_requests_are_told_and_the_server_goes_on(name, changes, sentence, s
     request = serving_cases.make_requests(model.config, 2)[name]
     code = "400" if isinstance(server, serving_protocols.RestServer) else "INVALID_ARGUMENT"
     with pytest.raises(serving_protocols.ServerError, match=f"(?s){code}.*{sentence}"):
-        server.predict(name, request | changes)
-    answer = server.predict(name, request)
-    serving_cases.assert_close(answer, serving_cases.expected(model, name, request), model.config.n_bits_x)
+        server.predict(name, request | changes, {})
+    wanted = serving_cases.expected(model, name, request)
+    answer = server.predict(name, request, outputs_of(name, wanted))
+    serving_cases.assert_close(answer, wanted, model.config.n_bits_x)
 
 
 def test_a_wrong_dtype_is_told(addresses, model):
@@ -91,8 +104,8 @@ def test_a_wrong_dtype_is_told(addresses, model):
     request = serving_cases.make_requests(model.config, 2)["bits_per_dim"]
     wrong = request | dict(images=request["images"].astype(np.float32))
     with pytest.raises(serving_protocols.ServerError, match="INVALID_ARGUMENT.*uint8.*float"):
-        server.predict("bits_per_dim", wrong)
-    assert server.predict("bits_per_dim", request)
+        server.predict("bits_per_dim", wrong, {})
+    assert server.predict("bits_per_dim", request, dict(log_prob=Output("float32", (2,))))
 
 
 def test_client(addresses, model, tmp_path):
@@ -106,9 +119,9 @@ def test_client(addresses, model, tmp_path):
     arguments = ["--operation", "bits_per_dim", "--images", ",".join(files), "--labels", "1,2,3"]
     printed = commands.run("client", "--server", rest, *model_flag, *arguments)
     images = np.stack([np.asarray(Image.open(file)) for file in files])[..., None]
-    centre = np.full(images.shape, 1 / 32, np.float32)
+    noise = glow_tf.serving.image_noise(quantization.preprocess(images, 4), 4)
     for line, bits in zip(
-        printed.splitlines(), model.bits_per_dim(images, [1, 2, 3], centre).numpy(), strict=True
+        printed.splitlines(), model.bits_per_dim(images, [1, 2, 3], noise).numpy(), strict=True
     ):
         assert abs(float(line.split()[1]) - bits) < 2e-4, printed
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from experiments import augmentation, datasets
+from experiments import datasets
 from experiments.hyperparameters import UsageError, resolve
 
 
@@ -60,37 +60,6 @@ def test_smaller_images_are_block_means(hps):
     np.testing.assert_array_equal(images, np.floor(blocks))
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
-def test_augmentation(level, rng):
-    smooth = np.add.outer(np.arange(32), 2 * np.arange(32))[None, :, :, None]
-    images = np.repeat(smooth.astype(np.uint8), 64, 0)
-    warped = augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64)).numpy()
-    assert warped.shape == images.shape and warped.min() >= 0 and warped.max() <= images.max()
-    np.testing.assert_array_equal(
-        warped, augmentation.augment(images, level, "cifar10", tf.constant([0, 1], tf.int64))
-    )
-    if level == 0:
-        np.testing.assert_array_equal(warped, images)
-    if level == 1:
-        # A shift by (a, b) pixels, at most 3.2 each, adds a + 2 b inside.
-        inside = (warped - images)[:, 5:-5, 5:-5, 0]
-        assert np.ptp(inside, (1, 2)).max() < 1e-2
-        assert 3 < np.abs(inside).max() <= 3 * 3.2 + 1e-3
-    if level == 2:
-        slopes = np.sign(warped[:, 16, 20, 0] - warped[:, 16, 11, 0])
-        assert {-1.0, 1.0} == set(slopes), "half of the images are mirrored"
-
-
-def test_warps_are_centred():
-    """Rotations leave the middle of the image where it is."""
-    images = np.zeros((64, 33, 33, 1), np.uint8)
-    images[:, 13:20, 13:20] = 255
-    warped = augmentation.augment(images, 2, "cifar10", tf.constant([0, 2], tf.int64)).numpy()
-    total = warped.sum((1, 2, 3))
-    rows = (warped.sum((2, 3)) * np.arange(33)).sum(1) / total
-    assert abs(rows.mean() - 16) < 0.6 and np.abs(rows - 16).max() < 4
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -105,22 +74,72 @@ def test_bad_data(given, words):
         datasets.load(resolve(given), "test")
 
 
-def test_mnist_is_padded_and_tiled(tmp_path, rng):
-    images, labels = rng.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
+def store_mnist(data_dir, images, labels):
+    """Writes images and labels as TFDS' mnist."""
     examples = tf.data.Dataset.from_tensor_slices(dict(image=images, label=labels))
     tfds.dataset_builders.store_as_tfds_dataset(
         "mnist",
         version="3.0.1",
         features=tfds.features.FeaturesDict(
-            dict(image=tfds.features.Image(shape=(28, 28, 1)), label=tfds.features.ClassLabel(num_classes=10))
+            dict(
+                image=tfds.features.Image(shape=images.shape[1:]),
+                label=tfds.features.Scalar(np.int64),
+            )
         ),
         split_datasets=dict(test=examples),
-        data_dir=tmp_path,
+        data_dir=data_dir,
     )
-    data = datasets.load(resolve(dict(problem="mnist", data_dir=str(tmp_path), n_test=4)), "test")
+
+
+def mnist_hps(data_dir):
+    """Returns the hyperparameters of four test images."""
+    return resolve(dict(problem="mnist", data_dir=str(data_dir), n_test=4))
+
+
+def test_mnist_is_padded_and_tiled(tmp_path, rng):
+    images, labels = rng.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
+    store_mnist(tmp_path, images, labels)
+    data = datasets.load(mnist_hps(tmp_path), "test")
     inside = data.images[:, 2:-2, 2:-2]
     assert data.images.shape == (4, 32, 32, 3)
     assert data.images.sum(dtype=int) == inside.sum(dtype=int), "the padding is black"
     order = np.argsort(data.labels, kind="stable")  # TFDS shuffles.
     np.testing.assert_array_equal(data.labels[order], [1, 1, 3, 4])
     np.testing.assert_array_equal(inside[order[-2:]], np.repeat(images[[0, 2]], 3, -1))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "words"),
+    [
+        ("dataset_info.json", lambda whole: whole[: len(whole) // 2], "dataset_info.json is damaged"),
+        ("dataset_info.json", lambda whole: b"", "dataset_info.json is damaged"),
+        ("dataset_info.json", lambda whole: b"\xff\x00", "dataset_info.json is damaged"),
+        ("dataset_info.json", lambda whole: b"null", "dataset_info.json is damaged"),
+        ("dataset_info.json", lambda whole: b"{}", "version"),
+        ("dataset_info.json", lambda whole: whole.replace(b"3.0.1", b"2.0.0"), "version"),
+        ("dataset_info.json", lambda whole: whole.replace(b'"test"', b'"exam"'), "split 'test'.*'exam'"),
+        ("dataset_info.json", lambda whole: None, "its dataset_info.json is missing"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda whole: whole[:-9], "truncated record"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda whole: b"no records, but long enough", "corrupted"),
+        ("mnist-test.tfrecord-00000-of-00001", lambda whole: None, "No such file"),
+    ],
+)
+def test_damaged_tfds(tmp_path, file, damage, words):
+    store_mnist(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.arange(4))
+    path = tmp_path / "mnist" / "3.0.1" / file
+    whole = path.read_bytes()
+    path.unlink()
+    new = damage(whole)
+    if new is not None:
+        path.write_bytes(new)
+    with pytest.raises(UsageError, match=f"TFDS dataset 'mnist'.*{words}.*--download"):
+        datasets.load(mnist_hps(tmp_path), "test")
+
+
+def test_another_version_and_other_labels(tmp_path):
+    store_mnist(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.array([0, 9, 10, 3]))
+    with pytest.raises(UsageError, match="the label 10, and labels must be 0 to 9"):
+        datasets.load(mnist_hps(tmp_path), "test")
+    (tmp_path / "mnist" / "3.0.1").rename(tmp_path / "mnist" / "2.0.0")
+    with pytest.raises(UsageError, match=r"mnist/3.0.1, but version 2.0.0\. .*--download"):
+        datasets.load(mnist_hps(tmp_path), "test")

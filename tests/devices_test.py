@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import devices, train
-from experiments.hyperparameters import UsageError, resolve
+from experiments import train
+from experiments.hyperparameters import resolve
 from glow_tf.training import ProgressBar
 from tests import commands
 from tests.survival_test import wait_for, weights
@@ -128,14 +128,6 @@ def test_two_workers_one_is_killed(tmp_path, monkeypatch):
     assert apart < 1e-4
     assert abs(last_row(logdir)["loss"] - last_row(tmp_path / "one")["loss"]) < 2e-4
     assert abs(last_row(logdir, "train.txt")["loss"] - last_row(tmp_path / "one", "train.txt")["loss"]) < 2e-4
-
-
-def test_what_is_wrong_with_tf_config(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "{")
-    with pytest.raises(UsageError, match="TF_CONFIG must be JSON"):
-        devices.n_workers()
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    assert devices.n_workers() == 2
 
 
 def test_logical_cpus_and_batches():

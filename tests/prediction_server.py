@@ -20,7 +20,8 @@ import urllib.request
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from tests.cpp_saved_model import CppError, CppSavedModel
 
@@ -47,9 +48,27 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
         return response
 
+    def GetModelMetadata(self, request, context):  # noqa: N802, D102
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.CopyFrom(request.model_spec)
+        response.metadata["signature_def"].Pack(_signature_map(self._model))
+        return response
+
+
+def _signature_map(model):
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, definition in model.signatures.items():
+        signatures.signature_def[name].CopyFrom(definition)
+    return signatures
+
 
 def _rest_handler(model):
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            assert self.path == f"/v1/models/{MODEL}/metadata", self.path
+            signatures = json_format.MessageToDict(_signature_map(model), preserving_proto_field_name=True)
+            self._answer(200, {"metadata": {"signature_def": signatures}})
+
         def do_POST(self):  # noqa: N802
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, answer = 200, None
@@ -58,6 +77,9 @@ def _rest_handler(model):
                 answer = {"outputs": self._predict(body)}
             except CppError as error:
                 status, answer = 400, {"error": error.message}
+            self._answer(status, answer)
+
+        def _answer(self, status, answer):
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.end_headers()

@@ -1,6 +1,13 @@
 """Images from files: the original's TFRecords, folders, and what is wrong with them."""
 
+import bz2
+import errno
 import functools
+import gzip
+import io
+import lzma
+import os
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +16,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 from PIL import Image
 
-from experiments import datasets, records, tfrecords
+from experiments import datasets, records, sources, tfds_source, tfrecords
 from experiments.hyperparameters import UsageError, resolve
 from tests import commands
 
@@ -167,6 +174,234 @@ def test_training_tells_of_a_corrupt_record(layout, tmp_path):
     assert "Traceback" not in message and str(path) in message and "--skip_corrupt" in message
 
 
+def example_of(**changes):
+    """Returns a serialized example of a 16x16 image, with some features changed, or left out (None)."""
+    integers = lambda *v: tf.train.Feature(int64_list=tf.train.Int64List(value=v))
+    blob = lambda *v: tf.train.Feature(bytes_list=tf.train.BytesList(value=v))
+    features = dict(shape=integers(16, 16, 3), data=blob(bytes(16 * 16 * 3)), label=integers(0))
+    for name, value in changes.items():
+        features[name] = (
+            value if value is None else blob(value) if isinstance(value, bytes) else integers(*value)
+        )
+    kept = {name: value for name, value in features.items() if value is not None}
+    return tf.train.Example(features=tf.train.Features(feature=kept)).SerializeToString()
+
+
+def write_records(path, serialized):
+    """Writes records, whatever is in them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in serialized:
+            writer.write(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (example_of(label=[1000]), "label is 1000, and must be 0 to 999"),
+        (example_of(label=[-1]), "label is -1, and must be 0 to 999"),
+        (example_of(label=[2**31]), f"label is {2**31}"),
+        (example_of(label=[-(2**63)]), f"label is {-(2**63)}"),
+        (example_of(label=[2**63 - 1]), f"label is {2**63 - 1}"),
+        (example_of(label=[]), "no features"),
+        (example_of(label=[1, 2]), "no features"),
+        (example_of(label=None), "no features"),
+        (example_of(label=b"7"), "no features"),
+        (example_of(data=None), "no features"),
+        (example_of(data=[0] * 768), "no features"),
+        (example_of(data=b""), "0 bytes"),
+        (example_of(data=bytes(767)), "767 bytes"),
+        (example_of(data=bytes(769)), "769 bytes"),
+        (example_of(shape=None), "no features"),
+        (example_of(shape=b"16 16 3"), "no features"),
+        (example_of(shape=[256, 3]), "no features"),
+        (example_of(shape=[1, 16, 16, 3]), "no features"),
+        (example_of(shape=[-16, -16, 3]), "shape is .-16, -16, 3., and must be positive"),
+        (example_of(shape=[-1, 16, 3]), "must be positive"),
+        (example_of(shape=[0, 16, 3], data=b""), "must be positive"),
+        (example_of(shape=[2**62, 2**62, 3]), "768 bytes"),
+        (example_of(shape=[3, 16, 16]), r"image is \[3, 16, 16\], not \[16, 16, 3\]"),
+        (example_of(shape=[16, 12, 4]), r"image is \[16, 12, 4\]"),
+        (b"", "no features"),
+        (b"\x89PNG\r\n", "isn't a tf.train.Example"),
+        (b"\xff" * 99, "isn't a tf.train.Example"),
+    ],
+)
+def test_bad_examples(tmp_path, record, words, capsys):
+    """The file and the byte are named, and it is left out where that is asked for."""
+    path = tmp_path / "train/train-r04-s-0000-of-0001.tfrecords"
+    write_records(path, [example_of(label=[999]), record, example_of(label=[3])])
+    offset = record_offsets(path)[1]
+    data = datasets.load(records_hps(tmp_path), "train")
+    with pytest.raises(UsageError, match=f"{path} at byte {offset}: .*{words}"):
+        data.read(1, None)
+    with pytest.raises(UsageError, match=words), sources.failures(data):
+        all_images(data, records_hps(tmp_path))
+    data = datasets.load(records_hps(tmp_path), "train", skip_corrupt=True)
+    assert "left out 1 bad" in capsys.readouterr().err
+    assert [data.read(i, None)[1] for i in range(len(data))] == [999, 3]
+
+
+def test_other_failures_pass(layout):
+    data = datasets.load(records_hps(layout), "train")
+    with pytest.raises(tf.errors.UnknownError, match="another"), sources.failures(data):
+        raise tf.errors.UnknownError(None, None, "another one")
+
+
+@pytest.mark.parametrize(
+    ("problem", "ycond", "labels", "bad"),
+    [
+        ("celeba", False, [5, -1, 2**31 - 1, -(2**31)], []),  # Of one class, and not looked at.
+        ("celeba", False, [2**31], [0]),
+        ("celeba", True, [0, 1, -1], [1, 2]),
+        ("imagenet", False, [0, 999, 1000], [2]),
+        ("imagenet-oord", True, [-1, 999], [0]),
+    ],
+)
+def test_labels(tmp_path, problem, ycond, labels, bad):
+    write_records(
+        tmp_path / "train/train-r04-s-0000-of-0001.tfrecords", [example_of(label=[label]) for label in labels]
+    )
+    hps = records_hps(tmp_path, problem, ycond=ycond)
+    good = np.delete(labels, bad)
+    if len(good):
+        data = datasets.load(hps, "train", skip_corrupt=True)
+        np.testing.assert_array_equal(all_images(data, hps)[1], good)
+    else:
+        with pytest.raises(UsageError, match="are empty"):
+            datasets.load(hps, "train", skip_corrupt=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (gzip.compress, "compressed by GZIP"),
+        (zlib.compress, "compressed by ZLIB"),
+        (lambda whole: zlib.compress(whole, 9), "compressed by ZLIB"),
+        (bz2.compress, "compressed by bzip2"),
+        (lzma.compress, "compressed by XZ"),
+        (lambda whole: b"", "the file is empty"),
+        (lambda whole: whole[:7], "ends within its header"),
+        (lambda whole: whole[:13], "ends within it"),
+        (lambda whole: whole[:-1], "ends within it"),
+        (lambda whole: b"\x89PNG\r\n" + whole, "doesn't begin as a TFRecord"),
+        (lambda whole: b"some text, which is no record", "doesn't begin as a TFRecord"),
+        (lambda whole: bytes(100), "doesn't begin as a TFRecord"),
+        (lambda whole: whole + b"x", "ends within its header"),
+    ],
+)
+def test_bad_files(layout, images, make, words, capsys):
+    """Of a file whose second half is damaged the first is kept; the other files are."""
+    path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
+    path.write_bytes(make(path.read_bytes()))
+    hps = records_hps(layout)
+    with pytest.raises(UsageError, match=f"Bad record in {path} at byte [0-9]+: .*{words}.*--skip_corrupt"):
+        datasets.load(hps, "train")
+    data = datasets.load(hps, "train", skip_corrupt=True)
+    assert words in capsys.readouterr().err and 6 <= len(data) <= 12
+    np.testing.assert_array_equal(all_images(data, hps)[0], images[: len(data)])
+
+
+def test_what_is_no_file(layout, monkeypatch):
+    path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
+    content = path.read_bytes()
+    path.unlink()
+    hps = records_hps(layout)
+    path.with_suffix(".tfrecords.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(UsageError, match=r"each once; it has \[0\]"):
+        datasets.load(hps, "train")
+    path.mkdir()
+    with pytest.raises(UsageError, match=f"{path} must be a file"):
+        datasets.load(hps, "train")
+    path.rmdir()
+    path.symlink_to("gone")
+    with pytest.raises(UsageError, match=f"{path} must be a file"):
+        datasets.load(hps, "train")
+    path.unlink()
+    os.mkfifo(path)  # Opening it would wait for who writes.
+    with pytest.raises(UsageError, match=f"{path} must be a file"):
+        datasets.load(hps, "train")
+    path.unlink()
+    path.write_bytes(content)
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(UsageError, match="Can't read the records .*s-0000-of-0002.*Permission denied"):
+            datasets.load(hps, "train")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        with pytest.raises(UsageError, match=f"folder of records {layout}/train: Permission denied"):
+            datasets.load(hps, "train")
+    data = datasets.load(hps, "train")
+    os.truncate(path, 100)  # While it is read.
+    with pytest.raises(UsageError, match=f"{path} at byte .*: the file ends within it"):
+        [data.read(i, None) for i in range(len(data))]
+
+
+def test_only_compressed_files(layout):
+    path = layout / "validation/validation-r04-s-0000-of-0001.tfrecords"
+    path.rename(path.with_suffix(".tfrecords.gz"))
+    with pytest.raises(UsageError, match=f"{path}.gz must be unpacked first"):
+        datasets.load(records_hps(layout), "test")
+    (layout / "validation").rename(layout / "old")
+    (layout / "validation").write_text("a file")
+    with pytest.raises(UsageError, match="there are no files validation/"):
+        datasets.load(records_hps(layout), "test")
+
+
+def damaged(whole: bytes, rng) -> bytes:
+    """Returns bytes of which some are changed, cut out, or put in."""
+    data = bytearray(whole)
+    for place in rng.integers(0, len(data), rng.integers(0, 4)):
+        data[place] ^= 1 << rng.integers(8)
+    kind, (first, last) = rng.integers(4), np.sort(rng.integers(0, len(data), 2))
+    if kind == 0:
+        del data[last:]
+    if kind == 1:
+        del data[first:last]
+    if kind == 2:
+        data[first:first] = rng.bytes(last - first)
+    return bytes(data)
+
+
+def assert_only_usage_errors(open_data) -> int:
+    """Reads all images, and again without the bad ones; returns how many were good."""
+    try:
+        data = open_data(skip_corrupt=False)
+        for i in range(len(data)):
+            data.read(i, None)
+    except UsageError:
+        pass
+    data = open_data(skip_corrupt=True)
+    data.drop_bad()
+    for i in range(len(data)):
+        image, label = data.read(i, None)
+        assert image.shape == data.shape and image.dtype == np.uint8 and label in range(1000)
+    return len(data)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_fuzz_records(tmp_path, signed, rng):
+    """Damaged files; and damaged examples, whose checksums are right: a UsageError, or a whole image."""
+    path = tmp_path / "train-r02-s-0000-of-0001.tfrecords"
+    image = rng.integers(0, 256, (4, 4, 3), np.uint8)
+    examples = [tfrecords.encode(image, label) for label in (0, 7, 999)]
+    write_records(path, examples)
+    whole = path.read_bytes()
+    n_good = []
+    for _ in range(75):
+        if signed:
+            write_records(path, [damaged(example, rng) for example in examples])
+        else:
+            path.write_bytes(damaged(whole, rng))
+        make = functools.partial(tfrecords.Records, [path], (4, 4, 3), n_labels=1000)
+        n_good.append(assert_only_usage_errors(make))
+    assert {0, 1, 2} <= set(n_good)
+
+
 def test_image_of_the_wrong_size(layout, rng):
     path = layout / "train/train-r04-s-0000-of-0002.tfrecords"
     foreign_write(path, rng.integers(0, 256, (2, 16, 12, 3), np.uint8), [0, 1])
@@ -214,13 +449,13 @@ def test_folder(folder):
     assert len(train) == 18 and len(test) == 2
     middle = np.asarray(Image.open(folder / "00.png"))[:, 8:40].astype(float)
     areas = middle.reshape(16, 2, 16, 2, 3).mean((1, 3))
-    assert np.abs(all_images(test, hps)[0][0] - areas).max() <= 1  # Rounded after each axis.
+    np.testing.assert_array_equal(all_images(test, hps)[0][0], np.floor(areas))
     assert next(iter(datasets.train_batches(train, hps, 6)))[0].shape == (6, 16, 16, 3)
     Image.new("RGB", (15, 40)).save(folder / "small.png")  # The 21st, which is for testing.
     data = datasets.load(hps, "test")
     with pytest.raises(tf.errors.OpError):
         all_images(data, hps)
-    assert "small.png" in str(data.failure) and "40 x 15" in str(data.failure)
+    assert "small.png" in str(data.failure) and "15 pixels wide and 40 high" in str(data.failure)
     (folder / "text.png").write_text("no image")
     assert len(datasets.load(hps, "train", skip_corrupt=True)) == 18
     with pytest.raises(UsageError, match="/nowhere"):
@@ -306,6 +541,29 @@ def test_imagenet_oord_of_tfds(tmp_path, rng):
     assert len(datasets.load(hps, "test")) == 2
     with pytest.raises(UsageError, match="32 or 64, got 16"):
         datasets.load(hps | dict(image_size=16), "train")
+
+
+def test_fuzz_images_in_records(tmp_path, rng):
+    """PNG and JPEG of TFDS' downsampled_imagenet with damaged bytes, and examples without them."""
+    path = tmp_path / "images.tfrecord"
+    pictures = []
+    for format in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(file, format)
+        pictures.append(file.getvalue())
+
+    def open_data(skip_corrupt):
+        return tfrecords.Records(
+            [path], (32, 32, 3), tfds_source.decode_as((32, 32, 3)), skip_corrupt=skip_corrupt
+        )
+
+    n_good = []
+    for _ in range(40):
+        write_records(path, [example_of(image=damaged(picture, rng)) for picture in pictures])
+        n_good.append(assert_only_usage_errors(open_data))
+    assert len(set(n_good)) > 1
+    write_records(path, [example_of(), example_of(image=b""), example_of(image=[3]), b"\xff"])
+    assert assert_only_usage_errors(open_data) == 0
 
 
 def test_patches():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from glow_tf import serving
+from glow_tf import quantization, serving
 from glow_tf.glow import Glow, GlowConfig
 
 N = 4  # Rows of a request.
@@ -73,14 +73,17 @@ def expected(model: Glow, name: str, request: dict) -> dict[str, np.ndarray]:
     """Returns what the Python model answers, by its own methods alone."""
     config = model.config
     y = request.get("labels")
-    centre = np.full(config.image_shape, 0.5 / 2**config.n_bits_x, np.float32)
-    noise = centre
-    if "seed" in request and "images" in request:
-        noise = serving.seeded_noise(request["seed"], config.image_shape, config.n_bits_x)
+    own = lambda images: serving.image_noise(
+        quantization.preprocess(images, config.n_bits_x), config.n_bits_x
+    ).numpy()
     if name == "bits_per_dim_encoded":
         images = np.stack([tf.io.decode_png(data) for data in request["image_bytes"]])
     else:
         images = request.get("images")
+    if images is not None:
+        noise = own(images)
+        if "seed" in request:
+            noise = serving.seeded_noise(request["seed"], config.image_shape, config.n_bits_x)
     if name.startswith("bits_per_dim") or name == "serving_default":
         bits = model.bits_per_dim(images, y, noise).numpy()
         return dict(bits_per_dim=bits, log_prob=-bits * config.n_dims * math.log(2))
@@ -97,10 +100,10 @@ def expected(model: Glow, name: str, request: dict) -> dict[str, np.ndarray]:
         latents = serving.seeded_latents(request["seed"], request["temperature"], config.n_dims)
         return dict(images=_decode(model, latents, y))
     if name == "interpolate":
-        start, end = (_latents(model, request[key], centre) for key in ("first", "second"))
+        start, end = (_latents(model, request[key], own(request[key])) for key in ("first", "second"))
         return dict(images=_line(model, start, end - start, request["points"]))
     assert name == "manipulate"
-    return dict(images=_line(model, _latents(model, images, centre), request["direction"], request["alphas"]))
+    return dict(images=_line(model, _latents(model, images, noise), request["direction"], request["alphas"]))
 
 
 def _without_label(model, n):

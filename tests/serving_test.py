@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import resource
 import subprocess
 import sys
 
@@ -42,6 +44,12 @@ def served(request, tmp_path_factory):
 def with_labels(tmp_path_factory):
     """The model with labels, served."""
     return Served("labels", tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def no_labels():
+    """The model without labels."""
+    return serving_cases.make_model("no_labels")
 
 
 def test_answers_are_the_python_models(served):
@@ -147,6 +155,20 @@ def test_metadata(with_labels):
             assert key in described + text["signatures"]["encode"], (name, key)
 
 
+def test_metadata_lists_the_inputs_that_there_are_and_no_others(served):
+    text = json.loads((served.path / "assets" / "glow.json").read_text())
+    assert text["fingerprint"] == glow_tf.serving.fingerprint(served.model)
+    names = {"images", "first", "second", "image_bytes", "labels", "seed", "temperature", "latents"}
+    names |= {"direction", "points", "alphas"}
+    for name, description in text["signatures"].items():
+        assert served.config.ycond or "label" not in description, description
+        line = re.search("^Inputs: (.*)$", description, re.MULTILINE)
+        if line:
+            listed = names & set(re.findall(r"\w+", line[1]))
+            listed -= {"images"} if name == "interpolate" else set()  # "first and second, images"
+            assert listed == set(served.cpp.signatures[name].inputs), name
+
+
 def test_warm_up_requests(with_labels):
     file = with_labels.path / warm_up.FILE
     parse = prediction_log_pb2.PredictionLog.FromString
@@ -158,10 +180,10 @@ def test_warm_up_requests(with_labels):
         assert with_labels.cpp.run(request.model_spec.signature_name, inputs)
 
 
-def test_without_the_package_there_are_no_warm_up_requests(monkeypatch, tmp_path):
+def test_without_the_package_there_are_no_warm_up_requests(monkeypatch, no_labels, tmp_path):
     monkeypatch.setattr(warm_up, "PACKAGE", "no_such_package")
     with pytest.warns(UserWarning, match="tensorflow-serving-api"):
-        path = glow_tf.serving.export(serving_cases.make_model("no_labels"), tmp_path)
+        path = glow_tf.serving.export(no_labels, tmp_path)
     assert not (path / warm_up.FILE).exists() and CppSavedModel(path).signatures
 
 
@@ -183,8 +205,8 @@ def test_versions(monkeypatch, tmp_path):
     assert [export("a"), export("b"), export("c", 7), export("d")] == ["1", "2", "7", "8"]
     with pytest.raises(FileExistsError, match="7"):
         export("e", 7)
-    for version in (-1, 1.5):
-        with pytest.raises(ValueError, match=str(version)):
+    for version in (-1, 1.5, float("nan"), float("inf"), 2**63, 10**30):
+        with pytest.raises(ValueError, match=re.escape(repr(version))):
             export("e", version)
     assert {p.name: (p / "saved_model.pb").read_text() for p in tmp_path.iterdir()} == {
         "1": "a",
@@ -194,14 +216,48 @@ def test_versions(monkeypatch, tmp_path):
     }
 
 
-def test_a_failed_export_leaves_nothing(monkeypatch, tmp_path):
+def test_a_failed_export_leaves_nothing(monkeypatch, no_labels, tmp_path):
     def fail(*_, **__):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(OSError, match="No space"):
-        glow_tf.serving.export(serving_cases.make_model("no_labels"), tmp_path)
+        glow_tf.serving.export(no_labels, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "most", [1_000, 30_000]
+)  # Bytes of a file: glow.json isn't whole; the variables aren't.
+def test_a_disk_that_is_full_leaves_nothing(most, no_labels, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises((OSError, tf.errors.OpError)):
+            glow_tf.serving.export(no_labels, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_are_no_versions_are_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setattr(glow_tf.serving.saved_model, "_write", lambda model, path, *_: path.mkdir())
+    for name in ("99999999999999999999", str(2**63), "\u0663", "-4", "1.5", "three"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "4").write_text("A file is no version, but its number is taken.")
+    assert glow_tf.serving.export(None, tmp_path).name == "5"
+    last = glow_tf.serving.export(None, tmp_path, 2**63 - 1)
+    assert set(glow_tf.serving.versions(tmp_path)) == {4, 5, int(last.name)}
+    with pytest.raises(FileExistsError, match="no number after"):
+        glow_tf.serving.export(None, tmp_path)
+
+
+def test_a_directory_that_is_or_lies_in_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for directory in (tmp_path / "file", tmp_path / "file" / "served"):
+        with pytest.raises(OSError, match="file"):
+            glow_tf.serving.export(None, directory)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_version_that_another_process_took_is_passed_over(monkeypatch, tmp_path):

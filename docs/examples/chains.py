@@ -21,7 +21,7 @@ class ConvolutionalNetwork(tf.Module):
     """Two convolutions over any number of spatial axes; the second starts at zero."""
 
     def __init__(self, n_spatial, n_in, n_out, width=24, seed=0):
-        """Makes the variables; `event_ndims` tells `AffineCoupling` that positions are mixed."""
+        """Draws the kernels; `event_ndims` tells `AffineCoupling` that positions are mixed."""
         super().__init__()
         self.event_ndims = n_spatial + 1
         rng = np.random.default_rng(seed)
@@ -136,9 +136,7 @@ def main(out=pathlib.Path("docs/pictures"), steps=1000):
     for _ in range(steps):
         step(waves(64, rng))
     results["after"] = float(tf.reduce_mean(model.log_prob(tf.identity(test))) / 64)
-    print(
-        f"audio: {results['before']:.3f} nats a sample of held-out waves before, {results['after']:.3f} after"
-    )
+    print(f"audio, nats per held-out sample: {results['before']:.3f} before, {results['after']:.3f} after")
 
     figure, axes = plt.subplots(2, 5, figsize=(10, 3), sharex=True, sharey=True, layout="constrained")
     for ax, wave in zip(axes.flat, [*test[:5], *model.sample(5, seed=2)], strict=True):

@@ -1,4 +1,4 @@
-"""A mixture of ten Glows, one a class: `tfd.MixtureSameFamily`, and Bayes' rule for the class.
+"""A mixture of ten Glows, one per class: `tfd.MixtureSameFamily`, and Bayes' rule for the class.
 
 The ten share their flow and differ in the top prior, so the densities of an image under all ten cost one
 pass of the flow: the label is a batch dimension of the distribution.

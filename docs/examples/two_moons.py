@@ -21,7 +21,7 @@ class Network(tf.Module):
     """Two hidden layers of tanh; the last layer starts at zero, so that a flow starts as its linear part."""
 
     def __init__(self, n_in, n_out, width, rng):
-        """Makes the variables."""
+        """Draws the weights with `rng`, scaled by the width of what they read."""
         super().__init__()
         sizes = [n_in, width, width, n_out]
         scales = [1 / np.sqrt(n) for n in sizes[:2]] + [0.0]
@@ -143,7 +143,7 @@ def main(out=pathlib.Path("docs/pictures"), steps=2000, seed=0):
         model = fit(flow, train, steps, rate)
         results[name] = float(tf.reduce_mean(model.log_prob(test)))
         results[f"{name} parameters"] = n_parameters(flow)
-        print(f"{name}: {results[name]:.3f} nats a held-out point, {n_parameters(flow)} parameters")
+        print(f"{name}: {results[name]:.3f} nats per held-out point, {n_parameters(flow)} parameters")
         ax.imshow(np.exp(model.log_prob(grid)), origin="lower", extent=[-2.2, 2.2, -2.2, 2.2])
         ax.set_title(f"{name}: {results[name]:.3f} nats")
     for ax in axes:

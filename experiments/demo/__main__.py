@@ -17,6 +17,7 @@ requirements-demo.txt.
 import json
 import os
 import pathlib
+import signal
 import tempfile
 
 from absl import flags
@@ -26,7 +27,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
 
 import glow_tf  # noqa: E402
-from experiments import hyperparameters, runs, serving_protocols  # noqa: E402
+from experiments import configs, hyperparameters, runs, serving_protocols  # noqa: E402
 from experiments.demo import exhibits, served_model  # noqa: E402
 from experiments.hyperparameters import UsageError  # noqa: E402
 
@@ -54,28 +55,48 @@ def define_flags():
 
 def newest_version(directory) -> pathlib.Path:
     """Returns the folder of the newest version of an export; raises a UsageError if there is none."""
-    directory = pathlib.Path(directory)
-    versions = [path for path in directory.glob("*") if path.name.isdecimal()]
-    if not versions:
+    try:
+        versions = glow_tf.serving.versions(directory)
+    except OSError as error:
+        raise UsageError(f"There is no export in {directory}: {error}") from error
+    folders = [number for number, path in versions.items() if path.is_dir()]
+    if not folders:
         raise UsageError(f"There is no export in {directory}: no folder named by a number.")
-    return max(versions, key=lambda path: int(path.name))
+    return versions[max(folders)]
 
 
-def exported_hyperparameters(version: pathlib.Path) -> dict:
-    """Returns the hyperparameters that an export names; those of the flags where it names none."""
+def exported_metadata(version: pathlib.Path) -> dict:
+    """Returns what an export says of itself, glow.json; raises a UsageError if it says nothing."""
     file = version / "assets" / "glow.json"
-    if not file.is_file():
-        raise UsageError(f"{version} is no export of this package: there is no {file}.")
+    try:
+        metadata = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{version} is no export of this package: {file} can't be read: {error}") from error
+    if not isinstance(metadata, dict):
+        raise UsageError(f"{version} is no export of this package: {file} holds no JSON object.")
+    return metadata
+
+
+def exported_hyperparameters(metadata: dict) -> dict:
+    """Returns the hyperparameters that an export names; those of the flags where it names none."""
     given = hyperparameters.given_flags()
-    hps = json.loads(file.read_text()).get("hyperparameters")
+    hps = metadata.get("hyperparameters")
     if hps is None:
         return hyperparameters.resolve(given)
+    missing = hyperparameters.resolve({}).keys() - (hps.keys() if isinstance(hps, dict) else ())
+    # What an earlier version of this package didn't know has its default.
+    if not isinstance(hps, dict) or missing - configs.OWN_DEFAULTS.keys():
+        raise UsageError(f"The export's glow.json lacks hyperparameters: {', '.join(sorted(missing))}.")
     reading = ("data_dir", "n_test")
     return hps | {key: given[key] for key in reading if given[key] is not None}
 
 
 def find_model(temporary) -> tuple:
-    """Returns what predicts, and the model's hyperparameters; `temporary` is a folder for an export."""
+    """Returns what predicts, the model's hyperparameters, and its fingerprint, None where nothing tells it.
+
+    Args:
+        temporary: a folder for an export.
+    """
     trained = FLAGS.logdir or FLAGS.openai_checkpoint
     if bool(trained) + bool(FLAGS.export_dir or FLAGS.server) != 1:
         raise UsageError(
@@ -85,15 +106,23 @@ def find_model(temporary) -> tuple:
     if trained:
         run = runs.load_for_inference()
         version = glow_tf.serving.export(run.glow, temporary)
-        return served_model.InProcess(version, FLAGS.time_limit), run.hps
+        fingerprint = glow_tf.serving.fingerprint(run.glow)
+        return served_model.InProcess(version, FLAGS.time_limit), run.hps, fingerprint
     if not FLAGS.export_dir:
         hps = hyperparameters.resolve(hyperparameters.given_flags())
-    else:
-        version = newest_version(FLAGS.export_dir)
-        hps = exported_hyperparameters(version)
+        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
+    version = newest_version(FLAGS.export_dir)
+    metadata = exported_metadata(version)
+    hps, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
     if FLAGS.server:
-        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps
-    return served_model.InProcess(version, FLAGS.time_limit), hps
+        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
+    return served_model.InProcess(version, FLAGS.time_limit), hps, fingerprint
+
+
+def _interrupt(*_):
+    """Makes SIGTERM what Ctrl-C is: the page is closed, the temporary export removed, and the end is a good one."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main(argv):
@@ -103,10 +132,11 @@ def main(argv):
         from experiments.demo import page
     except ModuleNotFoundError as error:
         raise UsageError(f"{error}. The page needs `pip install -r requirements-demo.txt`.") from error
+    signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory() as temporary:
-        server, hps = find_model(temporary)
+        server, hps, fingerprint = find_model(temporary)
         model = served_model.ServedModel(server, hps)
-        shown = exhibits.load(model, hps, FLAGS.n_images, FLAGS.directions)
+        shown = exhibits.load(model, hps, FLAGS.n_images, FLAGS.directions, fingerprint)
         built = page.build(model, shown, hps["problem"])
         try:
             address = page.launch(built, FLAGS.host, FLAGS.port)

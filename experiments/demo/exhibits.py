@@ -44,7 +44,9 @@ class Exhibits:
         return self.directions.vectors * np.float32(counts[:, 1:] / counts.sum(1, keepdims=True))
 
 
-def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | None) -> Exhibits:
+def load(
+    model: ServedModel, hps: dict, n_images: int, directions_file: str | None, fingerprint: str | None
+) -> Exhibits:
     """Reads the data set and asks the model for what the page needs of it.
 
     Args:
@@ -52,6 +54,7 @@ def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | No
         hps: resolved hyperparameters, which say what the data set is.
         n_images: int, how many of the test set, and of the training set, at most.
         directions_file: what experiments.manipulate saved; None computes class directions instead.
+        fingerprint: of the model (`glow_tf.serving.fingerprint`); None where nothing tells it.
 
     Raises:
         UsageError: if the data set or the file can't be read, or the file is of another model.
@@ -60,25 +63,25 @@ def load(model: ServedModel, hps: dict, n_images: int, directions_file: str | No
     bits = [model.bits_per_dim(x, y) for x, y in _batches(images, labels)]
     if directions_file:
         known = directions.load(directions_file)
-        if known.vectors.shape[1] != math.prod(model.image_shape):
+        known.require_dimensions(math.prod(model.image_shape), directions_file)
+        made_of = (known.made_of or {}).get("fingerprint")
+        if fingerprint and made_of != fingerprint:
             raise UsageError(
-                f"The directions in {directions_file} are of another model: they have "
-                f"{known.vectors.shape[1]} dimensions, this one has {math.prod(model.image_shape)}."
+                f"The directions in {directions_file} are of {'other' if made_of else 'unknown'} weights than "
+                "the model's. Give others, or none: then those of the classes are made."
             )
     else:
         batches = _batches(*_split(hps, "train", n_images))
         attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)
-        names = [str(y) for y in range(hps["n_y"])]
+        names = hps.get("classes") or [str(y) for y in range(hps["n_y"])]
         known = directions.compute(model.encode_without_label, attributes, names)
     return Exhibits(images, labels, np.concatenate(bits), known)
 
 
 def _split(hps, name, n):
-    data = datasets.load(hps, name)
-    data = datasets.Images(data.images[:n], data.labels[:n])
-    batches = list(datasets.test_batches(data, hps, _BATCH))
+    batches = datasets.test_batches(datasets.load(hps, name), hps, _BATCH).take(math.ceil(n / _BATCH))
     images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
-    return np.concatenate(images), np.concatenate(labels)
+    return np.concatenate(images)[:n], np.concatenate(labels)[:n]
 
 
 def _batches(images, labels):

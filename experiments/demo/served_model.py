@@ -1,11 +1,16 @@
 """The model that the page plays with, known by its signatures alone: in this process, or on a server."""
 
+import os
+import pathlib
+import tempfile
 import time
 
 import numpy as np
 import tensorflow as tf
 
+from experiments import hyperparameters
 from experiments.hyperparameters import UsageError
+from experiments.served_outputs import BadAnswer, Output
 from experiments.serving_protocols import ServerError
 
 # A call can't be stopped half-way, so the time limit is looked at between calls of this many images.
@@ -23,13 +28,19 @@ class InProcess:
             time_limit: float, seconds that one request may take.
         """
         try:
-            self._model = tf.saved_model.load(str(path))
-        except (OSError, tf.errors.OpError) as error:
+            # By another name: TensorFlow takes [, ] and \ in a path for a pattern when it reads the variables.
+            with tempfile.TemporaryDirectory() as folder:
+                link = pathlib.Path(folder) / "model"
+                os.symlink(pathlib.Path(path).resolve(), link)
+                self._model = tf.saved_model.load(str(link))
+        except (OSError, ValueError, tf.errors.OpError) as error:
             raise UsageError(f"Can't load a SavedModel from {path}: {error}") from error
         self._time_limit = time_limit
 
-    def predict(self, signature, inputs):
+    def predict(self, signature, inputs, outputs):
         """See `serving_protocols.Server.predict`."""
+        if signature not in self._model.signatures:
+            raise ServerError(f"The export has no signature {signature}.")
         function = self._model.signatures[signature]
         deadline = time.monotonic() + self._time_limit
         n = len(next(iter(inputs.values())))
@@ -40,10 +51,19 @@ class InProcess:
                 raise ServerError(f"This took longer than {self._time_limit:g} seconds; ask for less.")
             part = {key: tf.constant(value[start : start + IMAGES_A_CALL]) for key, value in inputs.items()}
             try:
-                answers.append({key: value.numpy() for key, value in function(**part).items()})
+                answer = function(**part)
+                answers.append({key: answer[key].numpy() for key in outputs})
             except tf.errors.InvalidArgumentError as error:
                 raise ServerError(error.message) from error
-        return {key: np.concatenate([answer[key] for answer in answers]) for key in answers[0]}
+            except (KeyError, TypeError) as error:
+                raise ServerError(f"The export's {signature} isn't this package's: {error}") from error
+        try:
+            return {
+                key: output.of_array(key, np.concatenate([answer[key] for answer in answers]))
+                for key, output in outputs.items()
+            }
+        except (BadAnswer, ValueError) as error:
+            raise ServerError(f"The export's answer to {signature} is wrong: {error}.") from error
 
 
 class ServedModel:
@@ -56,66 +76,71 @@ class ServedModel:
     """
 
     def __init__(self, server, hps: dict):
-        """Asks once for the latents of a black image, which tells the levels.
+        """Asks once for the latents of a black image: whether this is the model.
 
         Args:
             server: with `predict`, see `serving_protocols.Server`.
-            hps: resolved hyperparameters of the model; image_size, n_channels, ycond and n_y are read.
+            hps: resolved hyperparameters of the model.
 
         Raises:
             UsageError: if there is no answer, or these aren't the model's hyperparameters.
         """
         self._server = server
-        self.image_shape = (hps["image_size"], hps["image_size"], hps["n_channels"])
-        self.n_y = hps["n_y"] if hps["ycond"] else 0
+        config = hyperparameters.glow_config(hps)
+        self.image_shape = config.image_shape
+        self.n_y = config.n_y if config.ycond else 0
+        self.level_shapes = config.eps_shapes
         black = np.zeros((1, *self.image_shape), np.uint8)
         try:
-            answer = self._predict("encode", np.zeros(1, np.int32), images=black)
+            self.encode(black, np.zeros(1, np.int32))
         except ServerError as error:
             raise UsageError(
                 f"The model doesn't take images of problem {hps['problem']!r}, {list(self.image_shape)}, "
-                f"with {self.n_y or 'no'} labels: {error}"
+                f"with {self.n_y or 'no'} labels, into {len(self.level_shapes)} levels: {error}"
             ) from error
-        n_levels = sum(name.startswith("level_") for name in answer)
-        self.level_shapes = [answer[f"level_{i}"].shape[1:] for i in range(n_levels)]
 
     def sample(self, seeds, temperature: float, labels=None) -> np.ndarray:
         """Returns samples, uint8 [B, H, W, C]."""
         temperatures = np.full(len(seeds), temperature, np.float32)
-        return self._predict("sample", labels, seed=np.int64(seeds), temperature=temperatures)["images"]
+        return self._images("sample", labels, seed=np.int64(seeds), temperature=temperatures)
 
     def interpolate(self, first, second, points) -> np.ndarray:
         """Returns images uint8 [P, H, W, C] on the line between two; `points` are from 0 to 1."""
         n = len(points)
         # A row a point, not one row of points, so that a long line is many short calls.
         inputs = dict(first=np.stack([first] * n), second=np.stack([second] * n))
-        return self._predict("interpolate", None, **inputs, points=_column(points))["images"][:, 0]
+        return self._images("interpolate", None, 1, **inputs, points=_column(points))[:, 0]
 
     def manipulate(self, image, direction, alphas) -> np.ndarray:
         """Returns images uint8 [A, H, W, C], `alphas` times a direction [M] from the image."""
         n = len(alphas)
         inputs = dict(images=np.stack([image] * n), direction=np.tile(np.float32(direction), (n, 1)))
-        return self._predict("manipulate", None, **inputs, alphas=_column(alphas))["images"][:, 0]
+        return self._images("manipulate", None, 1, **inputs, alphas=_column(alphas))[:, 0]
 
     def bits_per_dim(self, images, labels=None) -> np.ndarray:
         """Returns bits per dimension, float32 [B]."""
-        return self._predict("bits_per_dim", labels, images=images)["bits_per_dim"]
+        outputs = dict(bits_per_dim=Output("float32", (len(images),)))
+        return self._predict("bits_per_dim", labels, outputs, images=images)["bits_per_dim"]
 
     def encode(self, images, labels=None) -> list[np.ndarray]:
         """Returns the latents by level, float32 [B, h, w, c] each, given the labels."""
-        answer = self._predict("encode", labels, images=images)
-        return [answer[f"level_{i}"] for i in range(len(self.level_shapes))]
+        outputs = {
+            f"level_{i}": Output("float32", (len(images), *shape))
+            for i, shape in enumerate(self.level_shapes)
+        }
+        return list(self._predict("encode", labels, outputs, images=images).values())
 
     def encode_without_label(self, images) -> np.ndarray:
         """Returns the latents, float32 [B, M], in which `manipulate` adds its direction."""
         # Any label does: what depends on it is taken out again.
-        answer = self._predict("encode", np.zeros(len(images), np.int32), images=images)
-        return answer.get("latents_without_label", answer["latents"])
+        name = "latents_without_label" if self.n_y else "latents"
+        outputs = {name: Output("float32", (len(images), images[0].size))}
+        return self._predict("encode", np.zeros(len(images), np.int32), outputs, images=images)[name]
 
     def decode(self, levels, labels=None) -> np.ndarray:
         """Returns the images, uint8 [B, H, W, C], of what `encode` returns."""
         flat = np.concatenate([level.reshape(len(level), -1) for level in levels], 1)
-        return self._predict("decode", labels, latents=np.float32(flat))["images"]
+        return self._images("decode", labels, latents=np.float32(flat))
 
     def likeliest_label(self, image) -> int | None:
         """Returns the label that gives an image the fewest bits; None where there are no labels."""
@@ -124,10 +149,15 @@ class ServedModel:
         labels = np.arange(self.n_y)
         return int(self.bits_per_dim(np.stack([image] * self.n_y), labels).argmin())
 
-    def _predict(self, signature, labels, **inputs):
+    def _images(self, signature, labels, *lines, **inputs):
+        n = len(next(iter(inputs.values())))
+        outputs = dict(images=Output("uint8", (n, *lines, *self.image_shape)))
+        return self._predict(signature, labels, outputs, **inputs)["images"]
+
+    def _predict(self, signature, labels, outputs, **inputs):
         if self.n_y and labels is not None:
             inputs["labels"] = np.asarray(labels, np.int32)
-        return self._server.predict(signature, inputs)
+        return self._server.predict(signature, inputs, outputs)
 
 
 def _column(values):

@@ -5,6 +5,8 @@ A kernel (`AutodiffKernel` says what it is) does one step; here, steps are run o
 
 import tensorflow as tf
 
+from glow_tf.shapes import told_shape
+
 MEMORY = ("store", "recompute", "reverse")
 
 
@@ -34,21 +36,23 @@ def forward_loop(kernel, memory: str, n_kept: int, x, weights, constants):
             slot = tf.maximum(k - first_kept, 0)
             kept = [x] if memory == "recompute" else residuals
             saved = [array.write(slot, value) for array, value in zip(saved, kept, strict=False)]
-            return k + 1, tf.ensure_shape(y, x.shape), log_det + step_log_det, saved
+            return k + 1, told_shape(y, x.shape), log_det + step_log_det, saved
 
         specs = [x] if memory == "recompute" else kernel.residual_specs(x, stacked)
         saved = [_array(n_kept, like.dtype, like.shape) for like in specs] if n_kept else []
         _, y, log_det, saved = _while(depth, body, [0, x, _zeros(x), saved])
 
         def gradient(dy, dlog_det):
+            kept = _readable(saved)
+
             def step_back(k, residuals, dy, gradients):
                 dx, dweights = kernel.backward(_take(stacked, k), residuals, dy, dlog_det)
                 gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
-                return tf.ensure_shape(residuals[0], x.shape), tf.ensure_shape(dx, x.shape), gradients
+                return told_shape(residuals[0], x.shape), told_shape(dx, x.shape), gradients
 
             def from_kept(i, _, dy, gradients):
                 k = depth - 1 - i
-                residuals = [array.read(k - first_kept) for array in saved]
+                residuals = [array.read(k - first_kept) for array in kept]
                 if memory == "recompute":
                     residuals = kernel.forward(_take(stacked, k), residuals[0])[2]
                 return i + 1, *step_back(k, residuals, dy, gradients)
@@ -87,16 +91,18 @@ def inverse_loop(kernel, memory: str, n_kept: int, y, weights, constants):
             k = depth - 1 - i
             x, step_log_det, _ = kernel.inverse(_take(stacked, k), y)
             saved = [array.write(k, y) for array in saved]
-            return i + 1, tf.ensure_shape(x, y.shape), log_det + step_log_det, saved
+            return i + 1, told_shape(x, y.shape), log_det + step_log_det, saved
 
         saved = [] if rebuild else [_array(depth, y.dtype, y.shape)]
         _, x, log_det, saved = _while(depth, body, [0, y, _zeros(y), saved])
         floating = [i for i, value in enumerate(stacked) if value.dtype.is_floating]
 
         def gradient(dx, dlog_det):
+            kept = _readable(saved)
+
             def backward_body(k, x, dx, gradients):
                 step_weights = _take(stacked, k)
-                y = kernel.forward(step_weights, x)[0] if rebuild else saved[0].read(k)
+                y = kernel.forward(step_weights, x)[0] if rebuild else kept[0].read(k)
                 sources = [y, *[step_weights[i] for i in floating]]
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(sources)
@@ -104,7 +110,7 @@ def inverse_loop(kernel, memory: str, n_kept: int, y, weights, constants):
                     outputs = kernel.inverse(step_weights, tf.identity(y))[:2]
                 dy, *dweights = tape.gradient(outputs, sources, [dx, dlog_det], tf.UnconnectedGradients.ZERO)
                 gradients = [a.write(k, g) for a, g in zip(gradients, dweights, strict=True)]
-                return k + 1, tf.ensure_shape(y, x.shape), tf.ensure_shape(dy, x.shape), gradients
+                return k + 1, told_shape(y, x.shape), told_shape(dy, x.shape), gradients
 
             arrays = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
             _, _, dy, arrays = _while(depth, backward_body, [0, x, dx, arrays])
@@ -135,6 +141,20 @@ def _take(stacked, k):
 
 def _array(depth, dtype, element_shape):
     return tf.TensorArray(dtype, depth, element_shape=element_shape, clear_after_read=False)
+
+
+def _readable(arrays):
+    """Returns TensorArrays that were written eagerly as ones of the graph that is made now, if one is.
+
+    So it is for `tape.jacobian` and `batch_jacobian`, which vectorize the gradient in a graph of its own.
+    """
+    return [
+        a if tf.executing_eagerly() or tf.is_symbolic_tensor(a.flow) else _array_of(a.stack()) for a in arrays
+    ]
+
+
+def _array_of(stacked):
+    return _array(stacked.shape[0], stacked.dtype, stacked.shape[1:]).unstack(stacked)
 
 
 def _zeros(x):

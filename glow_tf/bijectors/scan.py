@@ -8,8 +8,10 @@ depend on the depth; and as each step can be inverted, neither need the activati
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
+from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.bijectors._scan_loop import MEMORY, forward_loop, inverse_loop
+from glow_tf.shapes import as_batch, require_event, told_shape
 
 
 class AutodiffKernel:
@@ -98,7 +100,7 @@ class Scan(OnePassBijector):
         "reverse": the last step's output; each step's input is rebuilt by its inverse. What the gradients of
             the last `n_kept` steps need is kept too: it saves their rebuilding, and as many steps, whatever
             the depth, are a constant amount of memory.
-    The gradients are the same. They are of first order: they can't be differentiated again.
+    The gradients are the same, and can be differentiated again, in reverse or in forward mode.
 
     `scan.step(k)` is the ordinary bijector of step k.
 
@@ -122,7 +124,8 @@ class Scan(OnePassBijector):
 
         Args:
             make_step: callable, dict of one step's weights -> bijector that keeps the event shape.
-            parameters: dict of tensors or tf.Variables [depth, ...], the same depth for all.
+            parameters: dict of tensors, arrays, tf.Variables or DeferredTensors [depth, ...], the same depth
+                for all.
             memory: "store", "recompute" or "reverse", see above.
             n_kept: int, of how many steps "reverse" keeps what the gradient needs, see above.
             kernel: a faster equivalent of the steps, with `AutodiffKernel`'s methods.
@@ -130,23 +133,35 @@ class Scan(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            ValueError: for an unknown `memory`, or parameters that don't agree on the depth.
+            ValueError: for an unknown `memory`, parameters that don't agree on the depth, or steps with a
+                batch of parameters.
         """
         arguments = dict(locals())
         if memory not in MEMORY:
             raise ValueError(f"memory must be one of {MEMORY}, got {memory!r}.")
         if int(n_kept) != n_kept or n_kept < 0:
             raise ValueError(f"n_kept must be an integer, at least 0, got {n_kept!r}.")
-        depths = {key: value.shape[0] for key, value in parameters.items()}
-        if len(set(depths.values())) != 1:
-            raise ValueError(f"The parameters must be stacked to one depth, got {depths}.")
+        self._stacked = {key: as_parameter(value) for key, value in parameters.items()}
+        depths = {key: value.shape[0] if value.shape.rank else None for key, value in self._stacked.items()}
+        if len(set(depths.values())) != 1 or not all(depths.values()):
+            raise ValueError(f"The parameters must be stacked to one depth, at least 1, got {depths}.")
+        if not any(value.dtype.is_floating for value in self._stacked.values()):
+            raise ValueError(f"At least one of the parameters {sorted(depths)} must be floating.")
+        arguments.update(parameters=self._stacked)
         self._make_step = make_step
-        self._stacked = dict(parameters)
         self._memory = memory
         self._n_kept = int(n_kept)
         self._depth = next(iter(depths.values()))
-        self._kernel = kernel or AutodiffKernel(make_step, parameters)
+        self._kernel = kernel or AutodiffKernel(make_step, self._stacked)
         template = self.step(0)
+        batch_shape = template.experimental_batch_shape()
+        if batch_shape.rank:
+            raise ValueError(
+                f"The steps of a Scan can't have a batch of parameters, got the batch shape {batch_shape} "
+                f"for events of {template.forward_min_event_ndims} axes."
+            )
+        self._n_channels = getattr(template, "n_channels", None)
+        self._has_constant_log_det = getattr(template, "has_constant_log_det", template.is_constant_jacobian)
         super().__init__(
             forward_min_event_ndims=template.forward_min_event_ndims,
             is_constant_jacobian=template.is_constant_jacobian,
@@ -170,6 +185,21 @@ class Scan(OnePassBijector):
         """What training keeps of the forward pass."""
         return self._memory
 
+    @property
+    def has_constant_log_det(self) -> bool:
+        """Whether the log-det is the same for all inputs, as each step's is."""
+        return self._has_constant_log_det
+
+    def _constant_log_det(self, x):
+        n = self.forward_min_event_ndims
+        stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
+
+        def of_step(k):
+            step = self._make_step({key: value[k] for key, value in stacked.items()})
+            return step.forward_log_det_jacobian(x, n) + batch_zeros(x, n)
+
+        return tf.reduce_sum(tf.map_fn(of_step, tf.range(self.depth), fn_output_signature=x.dtype), 0)
+
     def step(self, k: int) -> tfp.bijectors.Bijector:
         """Returns the bijector of step `k`, which shares this one's variables.
 
@@ -182,7 +212,7 @@ class Scan(OnePassBijector):
         return self._make_step(
             {
                 key: tfp.util.DeferredTensor(value, take, shape=value.shape[1:])
-                if isinstance(value, tf.Variable)
+                if may_change(value)
                 else value[k]
                 for key, value in self._stacked.items()
             }
@@ -214,7 +244,7 @@ class Scan(OnePassBijector):
 
         def body(k, x, arrays):
             values, y = values_of(k, x)
-            y = tf.ensure_shape(y, x.shape)
+            y = told_shape(y, x.shape)
             return k + 1, y, [a.write(k, values[key]) for a, key in zip(arrays, keys, strict=True)]
 
         _, y, arrays = tf.while_loop(
@@ -232,12 +262,12 @@ class Scan(OnePassBijector):
 
     def _run(self, x, loop):
         n = self.forward_min_event_ndims
+        require_event(self.name, x, n, self._n_channels)
         shape = tf.shape(x)
         event_shape = shape[tf.size(shape) - n :]
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
         weights, constants, log_det = self._kernel.prepare(stacked, event_shape)
-        batch = tf.reshape(x, tf.concat([[-1], event_shape], 0))
-        batch = tf.ensure_shape(batch, [None, *x.shape[x.shape.rank - n :]])
+        batch = as_batch(x, n, self._n_channels)
         y, batch_log_det = loop(self._kernel, self._memory, self._n_kept, batch, weights, constants)
-        y = tf.ensure_shape(tf.reshape(y, shape), x.shape)
+        y = told_shape(tf.reshape(y, shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

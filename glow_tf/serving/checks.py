@@ -43,7 +43,7 @@ def checked(inputs: dict, specs: dict, n_y: int) -> dict:
         inputs = {name: tf.identity(value) for name, value in inputs.items()}
     checks = [check for name, value in inputs.items() for check in _value_checks(name, value, n_y)]
     with tf.control_dependencies(checks):
-        return {name: tf.ensure_shape(value, specs[name].shape) for name, value in inputs.items()}
+        return {name: tf.identity(value) for name, value in inputs.items()}
 
 
 def _dynamic_shape(value):

@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 import tensorflow as tf
@@ -15,6 +17,7 @@ from glow_tf.serving.frozen import FrozenGlow
 from glow_tf.serving.signatures import DEFAULT, Signatures
 
 METADATA = "glow.json"
+MOST_VERSION = 2**63 - 1
 
 
 def export(
@@ -24,8 +27,8 @@ def export(
 
     It holds the model's current weights, and what depends on them alone, computed once (`FrozenGlow`); the
     signatures that `Signatures` describes; warm-up requests, if the package tensorflow-serving-api is
-    installed (else a warning says so); and the asset glow.json, with the model's configuration, `metadata`,
-    and the text of each signature. Nothing of glow_tf is needed to load it.
+    installed (else a warning says so); and the asset glow.json, with the model's configuration and
+    `fingerprint`, `metadata`, and the text of each signature. Nothing of glow_tf is needed to load it.
 
     The version appears at once, whole: it is written under a name that servers pass over, and renamed.
 
@@ -39,12 +42,14 @@ def export(
         The path of the version.
 
     Raises:
-        ValueError: if the version is negative or not an integer.
-        FileExistsError: if the version is there; it isn't touched.
+        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in.
+        FileExistsError: if the version is there, which isn't touched, or the last number is.
+        OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
     directory = pathlib.Path(directory)
-    if version is not None and (int(version) != version or version < 0):
-        raise ValueError(f"version must be an integer of at least 0, got {version!r}.")
+    if version is not None and not (0 <= version <= MOST_VERSION and int(version) == version):
+        raise ValueError(f"version must be an integer from 0 to {MOST_VERSION}, got {version!r}.")
+    version = None if version is None else int(version)
     directory.mkdir(parents=True, exist_ok=True)
     if version is not None:
         _require_new(directory / str(version))
@@ -54,10 +59,25 @@ def export(
         return _rename(new, directory, version)
 
 
+def fingerprint(model: Glow) -> str:
+    """Returns a short text that is another one for another configuration or other weights.
+
+    What is kept of a model, such as directions in its latent space, can say by it what it was made of.
+    """
+    config = dataclasses.asdict(model.config)
+    del config["memory"]  # Of training alone.
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for variable in model.variables:
+        digest.update(repr(tuple(variable.shape)).encode())
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
 def _write(model, path, name, metadata):
     signatures = Signatures(FrozenGlow(model))
     text = {
         "config": dataclasses.asdict(model.config),
+        "fingerprint": fingerprint(model),
         **metadata,
         "signatures": signatures.documentation() | {"serving_default": f"As {DEFAULT}."},
     }
@@ -91,5 +111,15 @@ def _rename(new, directory, version):
             return path
 
 
+def versions(directory) -> dict[int, pathlib.Path]:
+    """Returns what is named by a number of int64 in a directory, by number: what servers take for versions."""
+    paths = pathlib.Path(directory).iterdir()
+    found = {int(path.name): path for path in paths if re.fullmatch("[0-9]{1,19}", path.name)}
+    return {number: path for number, path in found.items() if number <= MOST_VERSION}
+
+
 def _next_version(directory):
-    return 1 + max((int(path.name) for path in directory.iterdir() if path.name.isdecimal()), default=0)
+    number = 1 + max(versions(directory), default=0)
+    if number > MOST_VERSION:
+        raise FileExistsError(f"There is no number after {MOST_VERSION}, a version in {directory}: give one.")
+    return number

@@ -1,46 +1,19 @@
 """What a served Glow can be asked: one method a signature."""
 
+import functools
 import inspect
 import math
+import re
 
 import tensorflow as tf
 
 from glow_tf import quantization
 from glow_tf.serving.checks import checked, require
 from glow_tf.serving.frozen import FrozenGlow
+from glow_tf.serving.noise import image_noise, seeded_latents, seeded_noise
 
 DEFAULT = "bits_per_dim"
 PICTURE_CHANNELS = (1, 3, 4)  # Of a PNG.
-
-# Two streams of random numbers, so that an image's noise isn't that of a sample with its seed.
-_LATENTS, _NOISE = 0, 1
-_ALGORITHM = "philox"  # Named, so that it is the same on every device.
-
-
-def seeded_latents(seed, temperature, n_dims: int) -> tf.Tensor:
-    """Returns the flat latents of samples, float32 [B, n_dims]; row i depends on row i of the inputs alone.
-
-    Args:
-        seed: int64 [B].
-        temperature: float32 [B].
-        n_dims: int, M.
-    """
-    normal = lambda s: tf.random.stateless_normal([n_dims], tf.stack([s, _LATENTS]), alg=_ALGORITHM)
-    eps = tf.map_fn(normal, seed, fn_output_signature=tf.TensorSpec([n_dims], tf.float32))
-    return eps * temperature[:, None]
-
-
-def seeded_noise(seed, image_shape, n_bits: int) -> tf.Tensor:
-    """Returns dequantisation noise u, float32 [B, *image_shape]; row i depends on seed i alone.
-
-    Args:
-        seed: int64 [B].
-        image_shape: ints, (height, width, n_channels).
-        n_bits: int, 1 to 8.
-    """
-    uniform = lambda s: tf.random.stateless_uniform(image_shape, tf.stack([s, _NOISE]), alg=_ALGORITHM)
-    noise = tf.map_fn(uniform, seed, fn_output_signature=tf.TensorSpec(image_shape, tf.float32))
-    return noise * 2.0**-n_bits
 
 
 class Signatures:
@@ -49,10 +22,12 @@ class Signatures:
     All inputs and outputs have the batch as their first axis, and row i of the outputs depends on row i of
     the inputs alone. `labels` is an input only where the model is conditioned on labels. Images are uint8
     [B, height, width, n_channels]; M = height * width * n_channels.
+
+    Dequantisation noise is an image's own, a function of its pixels (`image_noise`), or drawn from a seed.
     """
 
     def __init__(self, frozen: FrozenGlow):
-        """Makes them; nothing is traced yet."""
+        """Takes what is served; nothing is traced yet."""
         self._frozen = frozen
         config = self._config = frozen.config
         self._dtype = frozen.dtype
@@ -75,6 +50,8 @@ class Signatures:
         prior = tf.TensorSpec([None, height, width, 2 * channels], self._dtype)
         x = tf.TensorSpec(images, self._dtype)
         eps = [tf.TensorSpec([None, *shape], self._dtype) for shape in config.eps_shapes]
+        noise = functools.partial(image_noise, n_bits=config.n_bits_x)
+        self._image_noise = tf.function(noise, input_signature=[x], autograph=False)
         self._encode = tf.function(frozen.encode, input_signature=[x, prior], autograph=False)
         self._decode = tf.function(frozen.decode, input_signature=[eps, prior], autograph=False)
 
@@ -103,8 +80,11 @@ class Signatures:
         return {n: self._specs[n] for n in names if n != "labels" or self._config.ycond}
 
     def documentation(self) -> dict[str, str]:
-        """Returns the text of each signature."""
-        return {name: inspect.getdoc(getattr(self, name)) for name in self.names}
+        """Returns the text of each signature, without the clauses about labels where there are none."""
+        texts = {name: inspect.getdoc(getattr(self, name)) for name in self.names}
+        if not self._config.ycond:
+            texts = {name: re.sub(r"[;,][^;.]*label[^;.]*", "", text) for name, text in texts.items()}
+        return texts
 
     def concrete_functions(self) -> dict:
         """Returns what `tf.saved_model.save` takes as its signatures, `serving_default` included."""
@@ -123,7 +103,10 @@ class Signatures:
     # --- The signatures ---
 
     def bits_per_dim(self, images, labels=None):
-        """Bits per dimension of images, the dequantisation noise at the bins' centres.
+        """Bits per dimension of images, the dequantisation noise each image's own.
+
+        The same image is the same number in any batch, on any server; the mean over a data set is that with
+        noise that is drawn.
 
         Inputs: images; labels int32 [B].
         Outputs: bits_per_dim float32 [B]; log_prob float32 [B], log p(image) in nats.
@@ -131,7 +114,7 @@ class Signatures:
         return self._densities(self._dequantize(images), labels)
 
     def bits_per_dim_seeded(self, images, seed, labels=None):
-        """Bits per dimension of images, the dequantisation noise drawn.
+        """Bits per dimension of images, the dequantisation noise drawn from a seed.
 
         Inputs: images; seed int64 [B], of the noise; labels int32 [B].
         Outputs: as those of bits_per_dim.
@@ -139,7 +122,7 @@ class Signatures:
         return self._densities(self._dequantize(images, seed), labels)
 
     def bits_per_dim_encoded(self, image_bytes, labels=None):
-        """Bits per dimension of encoded images.
+        """Bits per dimension of encoded images, equal to bits_per_dim of what they show.
 
         Inputs: image_bytes string [B], PNG or JPEG files of the model's size; labels int32 [B].
         Outputs: as those of bits_per_dim.
@@ -152,7 +135,7 @@ class Signatures:
         return self._densities(self._dequantize(images), labels)
 
     def encode(self, images, labels=None):
-        """Latents of images, the dequantisation noise at the bins' centres.
+        """Latents of images, the dequantisation noise each image's own.
 
         Inputs: images; labels int32 [B].
         Outputs: latents float32 [B, M], what decode takes; level_0, level_1, ... float32 [B, h, w, c], the
@@ -162,7 +145,7 @@ class Signatures:
         return self._latents(self._dequantize(images), labels)
 
     def encode_seeded(self, images, seed, labels=None):
-        """Latents of images, the dequantisation noise drawn.
+        """Latents of images, the dequantisation noise drawn from a seed.
 
         Inputs: images; seed int64 [B], of the noise; labels int32 [B].
         Outputs: as those of encode.
@@ -178,7 +161,7 @@ class Signatures:
         return {"images": self._images(latents, labels)}
 
     def sample(self, seed, temperature, labels=None):
-        """New images; the same seed gives the same image on every server.
+        """New images; the same seed gives the same latents on every server, and the same image up to rounding.
 
         Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
         Outputs: images.
@@ -187,7 +170,7 @@ class Signatures:
         return {"images": self._images(latents, labels)}
 
     def sample_encoded(self, seed, temperature, labels=None):
-        """New images as files; the same seed gives the same image on every server.
+        """New images as files, those of sample.
 
         Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
         Outputs: image_bytes string [B], PNG files.
@@ -219,8 +202,10 @@ class Signatures:
         n_bits = self._config.n_bits_x
         x = quantization.preprocess(images, n_bits, self._dtype)
         if seed is None:
-            return x + 0.5 * 2.0**-n_bits
-        return x + tf.cast(seeded_noise(seed, self._config.image_shape, n_bits), self._dtype)
+            noise = self._image_noise(x)
+        else:
+            noise = seeded_noise(seed, self._config.image_shape, n_bits)
+        return x + tf.cast(noise, self._dtype)
 
     def _prior(self, rows, labels=None):
         prior = self._frozen.prior(labels)
@@ -253,7 +238,7 @@ class Signatures:
         return quantization.postprocess(x, self._config.n_bits_x)
 
     def _line(self, start, direction, distances):
-        latents = start[:, None] + distances[:, :, None] * direction[:, None]
+        latents = tf.expand_dims(start, 1) + tf.expand_dims(distances, 2) * tf.expand_dims(direction, 1)
         images = self._images(tf.reshape(latents, [-1, self._config.n_dims]))
         return tf.reshape(images, tf.concat([tf.shape(distances), self._config.image_shape], 0))
 

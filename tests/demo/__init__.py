@@ -1,1 +1,1 @@
-"""Tests of the demo page; those of the page itself need a browser, see the README."""
+"""Tests of the demo page; those of the page itself need a browser, see CONTRIBUTING.md."""

@@ -1,12 +1,16 @@
 """The page's view of a model, in this process and by each protocol of a server."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
 import glow_tf
-from experiments import serving_protocols
+from experiments import hyperparameters, serving_protocols
 from experiments.demo.served_model import InProcess, ServedModel
 from experiments.hyperparameters import UsageError
+from experiments.served_outputs import Output
 from tests import prediction_server, serving_cases
 
 CASES = [("labels", "in_process"), ("labels", "grpc"), ("labels", "rest"), ("no_labels", "in_process")]
@@ -34,15 +38,10 @@ def directory(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hps(model):
-    """Its hyperparameters, as far as they are asked for."""
-    config = model.config
-    return dict(
-        problem="digits",
-        image_size=8,
-        n_channels=config.n_channels,
-        ycond=config.ycond,
-        n_y=config.n_y,
-    )
+    """Its hyperparameters."""
+    config = dataclasses.asdict(model.config)
+    words = {name: allowed.index(config[name]) for name, allowed in hyperparameters._WORDS.items()}
+    return hyperparameters.resolve({}) | config | words
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +100,24 @@ def test_no_saved_model_is_told(tmp_path):
 
 
 def test_another_models_hyperparameters_are_told(directory, hps):
-    with pytest.raises(UsageError, match="doesn't take images.*28, 28"):
-        ServedModel(InProcess(directory / "1", 60.0), hps | dict(image_size=28))
+    for changes, words in (
+        (dict(image_size=28), "doesn't take images.*28, 28"),
+        (dict(n_levels=3 - hps["n_levels"]), "level.*must be"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            ServedModel(InProcess(directory / "1", 60.0), hps | changes)
+
+
+def test_an_export_in_a_folder_of_any_name_is_loaded(directory, hps, tmp_path):
+    for name in ("[x]", "a]b", "back\\slash", "with spaces", "\u00fcn\u00ef\u4e2d", "*?{}"):
+        folder = tmp_path / name
+        shutil.copytree(directory, folder)
+        model = ServedModel(InProcess(folder / "1", 60.0), hps)
+        assert model.bits_per_dim(np.zeros((1, *model.image_shape), np.uint8), [0]).shape == (1,)
 
 
 def test_the_time_limit_is_kept(directory, model):
     request = serving_cases.make_requests(model.config, 20)["bits_per_dim"]
     server = InProcess(directory / "1", 1e-9)
     with pytest.raises(serving_protocols.ServerError, match="longer than 1e-09 seconds; ask for less"):
-        server.predict("bits_per_dim", request)
+        server.predict("bits_per_dim", request, dict(bits_per_dim=Output("float32", (20,))))

@@ -1,18 +1,16 @@
-"""Images as pictures: files, grids, animations."""
+"""Images as picture files: one, a grid, an animation."""
 
-import io
+import contextlib
 import pathlib
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from experiments.hyperparameters import UsageError
 
 MIN_SIZE = 32  # Smaller images are enlarged, pixel by pixel, to be seen.
 SUFFIXES = (".png", ".gif")
 FRAME_MILLISECONDS = 200
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def grid(images, columns: int) -> np.ndarray:
@@ -52,11 +50,33 @@ def save(images, columns: int, path) -> None:
         images: uint8 [N, H, W, C], row by row.
         columns: int; N must be a multiple.
         path: of the picture.
+
+    Raises:
+        UsageError: if it can't be written.
     """
-    if pathlib.Path(path).suffix == ".gif":
-        save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
-    else:
-        save_grid(images, columns, path)
+    with _told(path):
+        if _is_animation(path):
+            save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
+        else:
+            save_grid(images, columns, path)
+
+
+def save_blocks(blocks, columns: int, path) -> None:
+    """Writes grids one below the other (.png), or one after the other (.gif).
+
+    Args:
+        blocks: list of images, uint8 [N, H, W, C] each.
+        columns: int; N must be a multiple.
+        path: of the picture.
+
+    Raises:
+        UsageError: if it can't be written.
+    """
+    with _told(path):
+        if _is_animation(path):
+            save_frames([grid(block, columns) for block in blocks], path)
+        else:
+            save_grid(np.concatenate(blocks), columns, path)
 
 
 def save_frames(frames, path) -> None:
@@ -66,52 +86,29 @@ def save_frames(frames, path) -> None:
 
 
 def save_one(image, path) -> None:
-    """Writes one image, uint8 [H, W, C], as it is."""
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    """Writes one image, uint8 [H, W, C], as it is; raises a UsageError if it can't."""
+    with _told(path):
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
 
 
 def require_name(path) -> None:
     """Raises a UsageError if `save` can't write to `path`."""
     path = pathlib.Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out must end in {' or '.join(SUFFIXES)}, got {str(path)!r}.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; it must name a file to write.")
 
 
-def read(path, shape=None) -> np.ndarray:
-    """Reads a picture file.
+def _is_animation(path):
+    return pathlib.Path(path).suffix.lower() == ".gif"
 
-    Args:
-        path: of the file.
-        shape: (height, width, n_channels) that it must have; the channels are converted.
 
-    Returns:
-        uint8 [height, width, n_channels].
-
-    Raises:
-        UsageError: if it can't be read, or has another size.
-    """
+@contextlib.contextmanager
+def _told(path):
     try:
-        return decode(pathlib.Path(path).read_bytes(), shape)
-    except (OSError, UnidentifiedImageError) as error:
-        raise UsageError(f"Can't read a picture from {path}: {error}") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def decode(data: bytes, shape=None) -> np.ndarray:
-    """Returns the image of a picture's bytes; arguments and result as for `read`."""
-    with Image.open(io.BytesIO(data)) as picture:
-        if shape is not None:
-            height, width, channels = shape
-            if picture.size != (width, height):
-                raise ValueError(
-                    f"A picture must be {width} pixels wide and {height} high, got "
-                    f"{picture.width} and {picture.height}."
-                )
-            picture = picture.convert(_MODES[channels])
-        elif picture.mode not in _MODES.values():
-            picture = picture.convert("RGB")
-        image = np.asarray(picture)
-    return image[..., None] if image.ndim == 2 else image
+        yield
+    except OSError as error:
+        raise UsageError(f"Can't write {path}: {error.strerror or error}.") from error
