@@ -429,6 +429,8 @@ def test_hps_of_any_bytes(tiny_run, tmp_path_factory, change):
         (dict(beta2=1.5), "beta2"),
         (dict(seed=-1), "seed"),
         (dict(width=[8]), "'width'"),
+        (dict(classes=["a", "b"]), "'classes'"),
+        (dict(classes="abc"), "'classes'"),
     ],
 )
 def test_hps_with_a_wrong_value(changes, word, tiny_run, tmp_path):
