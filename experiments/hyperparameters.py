@@ -40,7 +40,7 @@ _HELP = dict(
     depth="Steps of flow a level, K in the paper.",
     weight_y="Weight of the classifier's loss, with --ycond.",
     n_bits_x="Bits a dimension, 1 to 8.",
-    n_levels="Levels, L in the paper.",
+    n_levels="Levels, L in the paper; --n_level too.",
     n_sample="Accepted for the original's sake; not used, as there.",
     epochs_full_sample="Epochs between sample grids.",
     learntop="Learn the top prior.",
@@ -150,8 +150,6 @@ def define_flags():
     for name, (kind, answer) in _NOT_HERE.items():
         text = f"The original's; here: {answer}."
         flags.DEFINE_flag(flags.Flag(_NotHere(answer), None, name, None, text, boolean=kind is bool))
-    # argparse takes unique prefixes, and the original's README relies on it.
-    flags.DEFINE_alias("n_level", "n_levels")
 
 
 def resolve(given: dict, n_replicas: int = 1) -> dict:
@@ -337,6 +335,9 @@ def load(logdir: pathlib.Path) -> dict:
     if missing:
         raise UsageError(f"{file} lacks {', '.join(map(repr, missing))}. {_MEND}")
     _check({name: hps[name] for name in wanted}, f"{file}: {{!r}}")
+    classes = hps.get("classes")
+    if "classes" in hps and not _are_names(classes, hps["n_y"]):
+        raise UsageError(f"{file}: 'classes' must be a list of {hps['n_y']} names, got {classes!r}. {_MEND}")
     classes = hps.get("classes", [])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise UsageError(f"{file}: 'classes' must be a list of names, got {classes!r}. {_MEND}")
@@ -374,6 +375,10 @@ def for_reading(logdir: pathlib.Path, given: dict) -> dict:
     return hps
 
 
+def _are_names(value, n):
+    return isinstance(value, list) and len(value) == n and all(isinstance(name, str) for name in value)
+
+
 def read_json_object(file: pathlib.Path) -> dict:
     """Reads a file that is one JSON object; raises a UsageError that names it if it can't be."""
     try:
@@ -404,6 +409,6 @@ def going_on(logdir: pathlib.Path | None, given: dict, n_replicas: int = 1) -> d
         return resolve(given, n_replicas)
     there = load(logdir)
     given = {key: value for key, value in given.items() if value is not None}
-    hps = resolve({name: there[name] for name in _DEFAULTS} | given, n_replicas)
+    hps = as_begun(resolve({name: there[name] for name in _DEFAULTS} | given, n_replicas), logdir)
     _require_same(there, hps, logdir)
     return hps

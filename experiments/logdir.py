@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from experiments import hyperparameters
-from experiments.cli import UsageError
+from experiments.cli import UsageError, explain
 
 _NOT_SUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 
@@ -35,7 +35,7 @@ class Logdir:
                 raise UsageError(f"--logdir {self.path} must be a folder, but {above} is none.")
             self._take()
         except OSError as error:
-            raise UsageError(f"Can't write in --logdir {self.path}: {error.strerror}.") from error
+            raise UsageError(f"--logdir {self.path} can't be written. {explain(error)}") from error
         return self
 
     def __exit__(self, *_):

@@ -91,10 +91,10 @@ def train(
         require_memory(hps, max(hps["local_batch_train"], hps["n_batch_test"], at_once))
         run = None
         try:
-            if is_chief:
-                hyperparameters.save(hps, folder.path)
             tf_keras.utils.set_random_seed(hps["seed"])
             run = Run(hps, folder, jit_compile)
+            if is_chief:
+                hyperparameters.save(hps, run.logdir)
             run.require_space()
             _start(run, train_data, test_data)
             _fit(run, train_data, test_data, save_every, signals)

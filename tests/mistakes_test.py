@@ -4,111 +4,131 @@ import errno
 import itertools
 import json
 import os
-import random
 import signal
 
 import pytest
 import tensorflow as tf
 from absl import app
+from absl.testing import flagsaver
 
-from experiments import cli, configs
+from experiments import cli, configs, hyperparameters, train
+from experiments.cli import command
 from tests import commands
 
 # Values that hardly any flag takes, of every kind that is typed by mistake.
 _VALUES = ["", "-1", "nan", "-inf", "1e400", "9" * 30, "/dev/null/x", "🎲", "0", "1.5", "True", "--", "'"]
 
-_NOT_HERE = {
-    "--restore_path=logs/x": "--logdir",
-    "--inference": "evaluate",
-    "--noinference": "evaluate",
-    "--verbose": "leave it out",
-    "--fmap=1": "tf.data",
-    "--pmap=16": "tf.data",
-    "--rnd_crop": "lsun_realnvp",
-    "--debug_init": "leave it out",
-}
+
+@pytest.fixture(scope="module", autouse=True)
+def training_flags():
+    """The flags of the training command, in this process."""
+    with flagsaver.flagsaver():
+        train.define_flags()
+        yield
 
 
-def assert_a_sentence(line, code, out, err, *words):
-    """Asserts that a command said what is wrong in a paragraph, and ended with 2."""
-    assert code == 2 and "Traceback" not in err, (line, code, out, err)
-    said = err[err.index("error: ") :]
+def read(*arguments) -> dict:
+    """Returns the hyperparameters of a command line of the training."""
+    with flagsaver.flagsaver():
+        command.parse(["train", *map(str, arguments)])
+        return hyperparameters.resolve(hyperparameters.given_flags())
+
+
+def test_flags_of_any_value():
+    """Each is taken, or refused in a sentence that names the flag."""
+    names = [*(configs.DEFAULTS | configs.OWN_DEFAULTS), "save_every", "strategy", "logical_cpus", "xla"]
+    taken = 0
+    for name, value in itertools.product(names, _VALUES):
+        try:
+            read(f"--{name}={value}")
+            taken += 1
+        except cli.UsageError as error:
+            assert name in str(error), (name, value, error)
+    assert 50 < taken < 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seed", -1], ["seed", "4294967295", "-1"]),
+        (["--seed", 2**32], ["seed", "4294967295", 2**32]),
+        (["--lr", "nan"], ["lr", "nan"]),
+        (["--lr"], ["lr"]),
+        (["--beta1", 2], ["beta1", "2"]),
+        (["--polyak_epochs", 1e9], ["polyak_epochs", "float32"]),
+        (["--n_levels", 99], ["n_levels", "99"]),
+        (["--epochs", -1], ["epochs", "-1"]),
+        (["--depht", 2], ["depht", "depth"]),
+        (["--log_dir", "x"], ["--logdir"]),
+        (["--learntop=3"], ["learntop"]),
+        (["--nolearntop=3"], ["learntop"]),
+        (["--flow_permutation", "rotate"], ["rotate", "invconv"]),
+        (["--logdir", "\udcff"], ["UTF-8"]),
+        (["--restore_path=logs/x"], ["restore_path", "--logdir"]),
+        (["--restore_path", "logs/x"], ["restore_path", "--openai_checkpoint"]),
+        (["--inference"], ["inference", "evaluate"]),
+        (["--noinference"], ["inference", "evaluate"]),
+        (["--verbose"], ["verbose", "leave it out"]),
+        (["--fmap=1"], ["fmap", "tf.data"]),
+        (["--pmap", 16], ["pmap", "tf.data"]),
+        (["--rnd_crop"], ["rnd_crop", "lsun_realnvp"]),
+        (["--debug_init"], ["debug_init", "leave it out"]),
+    ],
+)
+def test_a_flag_that_is_not_taken(arguments, words):
+    with pytest.raises(cli.UsageError) as error:
+        read(*arguments)
     for word in words:
-        assert str(word) in said, (line, word, said)
+        assert str(word) in str(error.value)
 
 
-def test_flags_of_training():
-    """Every flag with every value, without training: the result is printed, or a sentence."""
-    names = [
-        *(configs.DEFAULTS | configs.OWN_DEFAULTS),
-        "logdir",
-        "save_every",
-        "strategy",
-        "xla",
-        "download",
-    ]
-    rng = random.Random(0)
-    pairs = rng.sample(list(itertools.product(names, _VALUES)), 120)
-    lines = [["train", "--dry_run", f"--{name}={value}"] for name, value in pairs]
-    lines += [["train", "--dry_run", "--lr"], ["train", "--dry_run", "depth", "3"], ["train", "--learntop=3"]]
-    for line, (code, out, err) in zip(lines, commands.run_many(lines), strict=True):
-        if code == 0:
-            assert json.loads(out)["problem"] == "digits", line
-        else:
-            assert_a_sentence(line, code, out, err)
+def test_beginnings_of_flags():
+    """As argparse takes them, which the original uses."""
+    short = read("--n_lev", 1, "--flow_perm=0", "--learn", "--n_batch_tr", 8, "--n_level", 2)
+    assert (short["n_levels"], short["flow_permutation"], short["n_batch_train"]) == (2, 0, 8)
+    with pytest.raises(cli.UsageError, match="n_batch"):
+        read("--n_batch", 8)
 
 
-def test_mistakes_name_what_is_allowed(digits_run, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    wide = ["--width", "1000000000", "--logdir", tmp_path / "a"]
+def test_commands_end_with_2(digits_run, tmp_path):
+    """The commands themselves."""
+    file = tmp_path / "file"
+    file.write_text("mine")
     cases = [
-        (["train", "--seed", "-1"], ["seed", "4294967295", "-1"]),
-        (["train", "--seed", 2**32], ["seed", "4294967295", 2**32]),
-        (["train", "--lr", "nan"], ["lr", "nan"]),
-        (["train", "--beta1", "2"], ["beta1", "2"]),
-        (["train", "--polyak_epochs", "1e9"], ["polyak_epochs", "float32"]),
-        (["train", "--depht", "2"], ["depht", "depth"]),
-        (["train", "--log_dir", "x"], ["--logdir"]),
-        (["train", "--flow_permutation", "rotate"], ["rotate", "invconv"]),
+        (["train", "--seed", "-1"], ["seed", "-1"]),
+        (["train", "--fmap", "2"], ["fmap"]),
+        (["train", "depth", "3"], ["depth"]),
         (["train", "--logdir="], ["--logdir"]),
-        (["train", "--logdir", tmp_path / "file"], [tmp_path / "file"]),
-        (["train", "--logdir", tmp_path / "file" / "in"], [tmp_path / "file"]),
-        (["train", "--logdir", tmp_path / ("n" * 300)], ["name too long"]),
-        (["train", *wide], ["memory", "width"]),
+        (["train", "--logdir", file], [file]),
+        (["train", "--logdir", file / "in"], [file]),
+        (["train", "--width", "1000000000", "--logdir", tmp_path / "a"], ["memory", "width"]),
         (["train", "--n_batch_train", "1000000000", "--logdir", tmp_path / "b"], ["memory", "at once"]),
         (["train", "--logdir", digits_run, "--width", "32"], ["width: 16 there, 32 here"]),
         (["evaluate", "--logdir", digits_run, "--width", "32"], ["--width 32", "16"]),
         (["evaluate", "--logdir", digits_run, "--n_batch_test", "0"], ["n_batch_test", "0"]),
-        (["evaluate", "--logdir", tmp_path / "file"], ["no run"]),
+        (["evaluate", "--logdir", file], ["no run"]),
         (["sample", "--logdir", digits_run, "--seed", "-1"], ["seed", "-1"]),
-        (["sample", "--logdir", digits_run, "--temperature", "nan"], ["temperature"]),
         (["sample", "--logdir", digits_run, "--temperature", "1e300"], ["temperature"]),
-        (["sample", "--logdir", digits_run, "--rows", "9" * 9], ["rows"]),
         (["reproduce", "--row", "cats"], ["cats", "cifar10"]),
-        (["reproduce", "--ablation", "--seeds", "x"], ["seeds", "x"]),
-        *(
-            (["train", flag], [flag.lstrip("-").removeprefix("no").split("=")[0], word])
-            for flag, word in _NOT_HERE.items()
-        ),
+        (["records", "--imags", "x"], ["imags", "images"]),
     ]
-    for (line, words), result in zip(cases, commands.run_many([line for line, _ in cases]), strict=True):
-        assert_a_sentence(line, *result, *words)
-    assert (tmp_path / "file").read_text() == "mine"
+    lines = [line for line, _ in cases]
+    for (line, words), (code, out, err) in zip(cases, commands.run_many(lines), strict=True):
+        assert code == 2 and "Traceback" not in err, (line, code, out, err)
+        for word in words:
+            assert str(word) in err[err.index("error: ") :], (line, word, err)
+    assert file.read_text() == "mine"
 
 
-def test_logdir_alone_and_beginnings_of_flags(digits_run):
+def test_logdir_alone_goes_on_with_its_run(digits_run):
     hps = json.loads((digits_run / "hps.json").read_text())
-    lines = [
-        ["train", "--dry_run", "--logdir", digits_run],
-        ["train", "--dry_run", "--logdir", digits_run, "--epochs", 9, "--data_dir", "x"],
-        ["train", "--dry_run", "--n_lev", 1, "--flow_perm=0", "--learn", "--n_batch_tr", 8],
-        ["train", "--help"],
-    ]
-    alone, longer, short, helped = commands.run_many(lines)
-    assert json.loads(alone[1]) == hps
-    assert json.loads(longer[1]) == hps | dict(epochs=9, data_dir="x")
-    short = json.loads(short[1])
-    assert (short["n_levels"], short["flow_permutation"], short["n_batch_train"]) == (1, 0, 8)
+    assert hyperparameters.going_on(digits_run, {}) == hps
+    longer = dict(epochs=9, data_dir="x", n_batch_test=7, epochs_full_valid=2, epochs_full_sample=3)
+    assert hyperparameters.going_on(digits_run, longer) == hps | longer
+    with pytest.raises(cli.UsageError, match="depth: 2 there, 3 here"):
+        hyperparameters.going_on(digits_run, dict(depth=3))
+    printed, helped = commands.run_many([["train", "--dry_run", "--logdir", digits_run], ["train", "--help"]])
+    assert json.loads(printed[1]) == hps
     assert helped[0] == 0 and "--depth" in helped[1]
 
 

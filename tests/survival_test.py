@@ -252,6 +252,14 @@ def rows(logdir, name) -> list[dict]:
     return [json.loads(line) for line in (logdir / name).read_text().splitlines()[1:]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_grids():
+    """Sample grids take longer than these trainings; `commands_test` looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "TEMPERATURES", ())
+        yield
+
+
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory):
     """A run of two epochs that is at its end; it is copied, not changed."""
@@ -421,6 +429,8 @@ def test_hps_of_any_bytes(tiny_run, tmp_path_factory, change):
         (dict(beta2=1.5), "beta2"),
         (dict(seed=-1), "seed"),
         (dict(width=[8]), "'width'"),
+        (dict(classes=["a", "b"]), "'classes'"),
+        (dict(classes="abc"), "'classes'"),
     ],
 )
 def test_hps_with_a_wrong_value(changes, word, tiny_run, tmp_path):
@@ -512,7 +522,7 @@ def test_folders_of_any_name(name, tmp_path):
 def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
     """The step ends and is saved; the run goes on; a signal before the first step ends it at once."""
     check = StopOnNotFinite.on_train_batch_end
-    told = {3: signal.SIGINT, 5: signal.SIGHUP, 6: signal.SIGTERM}
+    told = {3: signal.SIGINT, 5: signal.SIGHUP, 7: signal.SIGTERM}
 
     def tell(self, batch, logs=None):
         check(self, batch, logs)
@@ -521,7 +531,7 @@ def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
 
     handlers = [signal.getsignal(number) for number in told.values()]
     monkeypatch.setattr(StopOnNotFinite, "on_train_batch_end", tell)
-    for step, name in ((3, "Ctrl-C"), (5, "SIGHUP"), (6, "SIGTERM")):
+    for step, name in ((3, "Ctrl-C"), (5, "SIGHUP"), (7, "SIGTERM")):
         with pytest.raises(survival.Terminated, match=f"{name} after training step {step}"):
             train.train(tiny_hps(), tmp_path / "run")
         assert newest(tmp_path / "run").name == f"ckpt-{step}"
