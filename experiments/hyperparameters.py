@@ -335,12 +335,11 @@ def load(logdir: pathlib.Path) -> dict:
     if missing:
         raise UsageError(f"{file} lacks {', '.join(map(repr, missing))}. {_MEND}")
     _check({name: hps[name] for name in wanted}, f"{file}: {{!r}}")
-    classes = hps.get("classes")
-    if "classes" in hps and not _are_names(classes, hps["n_y"]):
-        raise UsageError(f"{file}: 'classes' must be a list of {hps['n_y']} names, got {classes!r}. {_MEND}")
     classes = hps.get("classes", [])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise UsageError(f"{file}: 'classes' must be a list of names, got {classes!r}. {_MEND}")
+    if "classes" in hps and len(classes) != hps["n_y"]:
+        raise UsageError(f"{file}: 'classes' are {len(classes)} names, but 'n_y' is {hps['n_y']}. {_MEND}")
     try:
         glow_config(hps)
     except UsageError as error:
@@ -373,10 +372,6 @@ def for_reading(logdir: pathlib.Path, given: dict) -> dict:
     if hps["n_test"] == -1:
         hps["n_test"] = configs.PROBLEMS[hps["problem"]]["n_test"]
     return hps
-
-
-def _are_names(value, n):
-    return isinstance(value, list) and len(value) == n and all(isinstance(name, str) for name in value)
 
 
 def read_json_object(file: pathlib.Path) -> dict:
