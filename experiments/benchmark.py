@@ -26,7 +26,7 @@ import matplotlib
 from absl import flags
 from tqdm.auto import tqdm
 
-from experiments import hyperparameters
+from experiments import cli
 from experiments.bench import profile
 
 FLAGS = flags.FLAGS
@@ -282,4 +282,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

@@ -16,9 +16,10 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments import directions, hyperparameters, list_flags, pictures, serving_protocols
-from experiments.hyperparameters import UsageError
-from experiments.served_outputs import Output, shortened
+from experiments import cli, pictures
+from experiments.cli import UsageError, list_flags
+from experiments.served import directions, protocols
+from experiments.served.outputs import Output, shortened
 
 FLAGS = flags.FLAGS
 OPERATIONS = ("bits_per_dim", "sample", "interpolate", "manipulate")
@@ -154,13 +155,13 @@ def main(argv):
     del argv
     if not FLAGS.out.endswith("/"):
         pictures.require_name(FLAGS.out)
-    server = serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.timeout)
+    server = protocols.connect(FLAGS.server, FLAGS.model, FLAGS.timeout)
     operation = dict(
         bits_per_dim=_bits_per_dim, sample=_sample, interpolate=_interpolate, manipulate=_manipulate
     )
     try:
         operation[FLAGS.operation](server)
-    except serving_protocols.ServerError as error:
+    except protocols.ServerError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"Can't write --out {FLAGS.out}: {error}") from error
@@ -168,4 +169,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

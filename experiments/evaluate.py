@@ -12,7 +12,9 @@ import json
 
 from absl import flags
 
-from experiments import callbacks, cli, datasets, health, runs, sources
+from experiments import cli, runs
+from experiments.data import datasets, sources
+from experiments.runs import callbacks, invertibility
 
 FLAGS = flags.FLAGS
 
@@ -35,7 +37,7 @@ def main(argv):
             results = {"raw": run.model.evaluate(batches, verbose=0, return_dict=True)}
         else:
             results = callbacks.evaluate_both(run, batches)
-        error = health.inverse_error(run, next(iter(batches)))
+        error = invertibility.inverse_error(run, next(iter(batches)))
     about = dict(problem=hps["problem"], n_bits_x=hps["n_bits_x"], test_images=len(data))
     numbers = {key: callbacks.finite_or_null(value) for key, value in results.items()}
     numbers |= callbacks.finite_or_null(dict(inverse_error=error))

@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import flags
 
 import glow_tf
-from experiments import hyperparameters, runs
+from experiments import cli, runs
 
 FLAGS = flags.FLAGS
 
@@ -37,7 +37,7 @@ def main(argv):
     """Runs the command."""
     del argv
     if not FLAGS.export_dir:
-        raise hyperparameters.UsageError("Give --export_dir, the folder that gets the version.")
+        raise cli.UsageError("Give --export_dir, the folder that gets the version.")
     run = runs.load_for_inference()
     metadata = {
         "weights": "polyak" if FLAGS.polyak else "raw",
@@ -47,10 +47,10 @@ def main(argv):
     try:
         path = glow_tf.serving.export(run.glow, FLAGS.export_dir, FLAGS.version, metadata=metadata)
     except (OSError, tf.errors.OpError) as error:  # A full disk is either.
-        raise hyperparameters.UsageError(f"Can't export to {FLAGS.export_dir}: {error}") from error
+        raise cli.UsageError(f"Can't export to {FLAGS.export_dir}: {error}") from error
     print(f"Wrote {path} ({metadata['weights']} weights).")
 
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

@@ -12,7 +12,8 @@ import numpy as np
 from absl import flags
 
 import glow_tf
-from experiments import chosen_images, hyperparameters, pictures, runs
+from experiments import cli, pictures, runs
+from experiments.data import chosen_images
 
 FLAGS = flags.FLAGS
 
@@ -40,4 +41,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

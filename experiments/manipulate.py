@@ -22,18 +22,10 @@ import numpy as np
 from absl import flags
 
 import glow_tf
-from experiments import (
-    chosen_images,
-    datasets,
-    directions,
-    hyperparameters,
-    list_flags,
-    npz,
-    pictures,
-    runs,
-    sources,
-)
-from experiments.hyperparameters import UsageError
+from experiments import cli, pictures, runs
+from experiments.cli import UsageError, list_flags
+from experiments.data import chosen_images, datasets, npz, sources
+from experiments.served import directions
 
 FLAGS = flags.FLAGS
 
@@ -164,4 +156,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

@@ -18,8 +18,10 @@ from absl import flags
 from PIL import Image
 from tqdm.auto import tqdm
 
-from experiments import datasets, embedded, hyperparameters, tfrecords
+from experiments import cli
+from experiments.data import datasets, embedded, tfrecords
 from experiments.runs import Run
+from experiments.settings import hyperparameters
 
 FLAGS = flags.FLAGS
 _BATCH = 32
@@ -106,4 +108,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

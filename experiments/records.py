@@ -25,8 +25,10 @@ from absl import flags
 from PIL import Image
 from tqdm.auto import tqdm
 
-from experiments import hyperparameters, image_folder, pictures, survival, tfds_source, tfrecords
-from experiments.hyperparameters import UsageError
+from experiments import cli, pictures
+from experiments.cli import UsageError
+from experiments.data import image_folder, tfds_source, tfrecords
+from experiments.runs import interruptions
 
 FLAGS = flags.FLAGS
 
@@ -228,7 +230,7 @@ def main(argv):
     try:
         n = write(source, folder, plan)
     except (OSError, tf.errors.OpError) as error:
-        reason = survival.reason(error)
+        reason = interruptions.reason(error)
         if reason is None:
             raise
         raise UsageError(f"{reason} The same command goes on with the shards that are missing.") from error
@@ -237,4 +239,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

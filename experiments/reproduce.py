@@ -20,8 +20,10 @@ import sys
 import matplotlib
 from absl import flags
 
-from experiments import cli, configs, hyperparameters, list_flags, logs, parameter_count, survival
-from experiments.cli import UsageError
+from experiments import cli
+from experiments.cli import UsageError, list_flags
+from experiments.runs import interruptions, logs
+from experiments.settings import configs, hyperparameters, parameter_count
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
@@ -100,7 +102,7 @@ def run(row: str, logdir, extra) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if code == survival.TERMINATED:
+    if code == interruptions.TERMINATED:
         sys.exit(code)
     if code:
         raise UsageError(

@@ -12,8 +12,8 @@ blocks one after the other.
 import tensorflow as tf
 from absl import flags
 
-from experiments import cli, list_flags, pictures, runs
-from experiments.cli import UsageError
+from experiments import cli, pictures, runs
+from experiments.cli import UsageError, list_flags
 
 FLAGS = flags.FLAGS
 COLUMNS = 10

@@ -16,7 +16,7 @@ import tensorflow as tf
 from absl import flags
 
 import glow_tf
-from experiments import hyperparameters
+from experiments import cli
 
 FLAGS = flags.FLAGS
 
@@ -95,4 +95,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

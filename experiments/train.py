@@ -24,11 +24,14 @@ import tensorflow as tf
 import tf_keras
 from absl import flags
 
-from experiments import cli, datasets, devices, hyperparameters, survival
-from experiments.callbacks import EndOfEpoch
+from experiments import cli
 from experiments.cli import UsageError
-from experiments.logdir import Logdir
-from experiments.runs import Run, require_memory
+from experiments.data import datasets
+from experiments.runs import Run, devices, interruptions
+from experiments.runs.callbacks import EndOfEpoch
+from experiments.runs.logdir import Logdir
+from experiments.runs.run import require_memory
+from experiments.settings import hyperparameters
 from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotFinite
 
 FLAGS = flags.FLAGS
@@ -80,7 +83,7 @@ def train(
     # The other workers write nothing.
     is_chief = tf.distribute.get_strategy().extended.should_checkpoint
     with (
-        survival.Signals() as signals,
+        interruptions.Signals() as signals,
         Logdir(logdir) if is_chief else contextlib.nullcontext(logdir) as folder,
     ):
         if is_chief and hyperparameters.warning(hps):
@@ -122,7 +125,7 @@ def _explain(error, run, hps) -> str | None:
             "A longer --epochs_warmup, a smaller --lr, or --clip_norm 1 may help."
         )
         return f"{wrong} {good} The same command comes to this again. {advice} Train so in a new --logdir."
-    reason = survival.reason(error)
+    reason = interruptions.reason(error)
     return reason and f"{reason} {good} The same command goes on from there."
 
 
@@ -155,7 +158,7 @@ def _fit(run, train_data, test_data, save_every, signals):
     test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
     fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
     stops = StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"])
-    survives = survival.Survival(run, save_every, signals)
+    survives = interruptions.Survival(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
     end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [survives])
     parts = [
@@ -215,10 +218,10 @@ def main(argv):
     with strategy.scope():
         try:
             run = train(hps, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla)
-        except survival.Terminated as end:
+        except interruptions.Terminated as end:
             with contextlib.suppress(OSError):  # The terminal may be gone.
                 print(f"{end} The same command goes on from there.", file=sys.stderr)
-            sys.exit(survival.TERMINATED)
+            sys.exit(interruptions.TERMINATED)
         run.tell(f"Samples: {logdir}/epoch_*_sample_*.png. Curves: tensorboard --logdir {logdir}")
 
 

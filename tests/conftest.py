@@ -35,7 +35,7 @@ def two_replicas():
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory) -> pathlib.Path:
     """The logdir of a short run on the digits, made by the command itself."""
-    from tests import commands
+    from tests.support import commands
 
     logdir = tmp_path_factory.mktemp("runs") / "digits"
     commands.run("train", "--logdir", logdir, *commands.SHORT_RUN)

@@ -27,9 +27,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
 
 import glow_tf  # noqa: E402
-from experiments import configs, hyperparameters, runs, serving_protocols  # noqa: E402
+from experiments import cli, runs
 from experiments.demo import exhibits, served_model  # noqa: E402
-from experiments.hyperparameters import UsageError  # noqa: E402
+from experiments.served import protocols  # noqa: E402
+from experiments.settings import configs, hyperparameters
+from experiments.settings.hyperparameters import UsageError  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -110,12 +112,12 @@ def find_model(temporary) -> tuple:
         return served_model.InProcess(version, FLAGS.time_limit), run.hps, fingerprint
     if not FLAGS.export_dir:
         hps = hyperparameters.resolve(hyperparameters.given_flags())
-        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
+        return protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
     version = newest_version(FLAGS.export_dir)
     metadata = exported_metadata(version)
     hps, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
     if FLAGS.server:
-        return serving_protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
+        return protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
     return served_model.InProcess(version, FLAGS.time_limit), hps, fingerprint
 
 
@@ -148,4 +150,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    hyperparameters.run(main)
+    cli.run(main)

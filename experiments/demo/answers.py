@@ -4,7 +4,7 @@ import functools
 
 import gradio as gr
 
-from experiments.serving_protocols import ServerError
+from experiments.served.protocols import ServerError
 
 
 def on(triggers, answer, inputs, outputs) -> None:

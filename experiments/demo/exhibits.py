@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
-from experiments import datasets, directions
+from experiments.cli import UsageError
+from experiments.data import datasets
 from experiments.demo.served_model import ServedModel
-from experiments.hyperparameters import UsageError
+from experiments.served import directions
 
 _BATCH = 100
 

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from experiments import hyperparameters
-from experiments.hyperparameters import UsageError
-from experiments.served_outputs import BadAnswer, Output
-from experiments.serving_protocols import ServerError
+from experiments.cli import UsageError
+from experiments.served.outputs import BadAnswer, Output
+from experiments.served.protocols import ServerError
+from experiments.settings import hyperparameters
 
 # A call can't be stopped half-way, so the time limit is looked at between calls of this many images.
 IMAGES_A_CALL = 16

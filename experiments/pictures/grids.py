@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from experiments.hyperparameters import UsageError
+from experiments.cli import UsageError
 
 MIN_SIZE = 32  # Smaller images are enlarged, pixel by pixel, to be seen.
 SUFFIXES = (".png", ".gif")

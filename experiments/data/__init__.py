@@ -1,0 +1,1 @@
+"""Datasets: from files and TFDS to batches of images, labels and noise."""

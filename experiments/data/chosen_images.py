@@ -1,0 +1,48 @@
+"""The images that a command works on: of the test set, or the user's own."""
+
+import numpy as np
+from absl import flags
+
+from experiments import pictures
+from experiments.cli import UsageError
+from experiments.data import datasets, sources
+
+
+def define_flag(default: list[str]):
+    """Defines --images."""
+    flags.DEFINE_list(
+        "images", default, "Images: numbers in the test set, or picture files of the model's size."
+    )
+
+
+def load(hps: dict, image_shape, at_least: int) -> np.ndarray:
+    """Returns the images that --images names, uint8 [N, H, W, C].
+
+    Args:
+        hps: resolved hyperparameters, which say what the test set is.
+        image_shape: (height, width, n_channels) of the model.
+        at_least: int, how many there must be.
+
+    Raises:
+        UsageError: if they are too few, or one can't be read.
+    """
+    names = flags.FLAGS.images
+    if len(names) < at_least:
+        raise UsageError(f"--images must name at least {at_least}, got {len(names)}.")
+    test = None
+    if any(name.isdecimal() for name in names):
+        data = datasets.load(hps, "test")
+        batches = datasets.test_batches(data, hps, hps["n_batch_test"])
+        with sources.failures(data):
+            test = np.concatenate([images.numpy() for images, *_ in batches])
+    return np.stack([_one(name, test, image_shape) for name in names])
+
+
+def _one(name, test, image_shape):
+    if not name.isdecimal():
+        return pictures.read(name, image_shape)
+    if len(name) > 18 or int(name) >= len(test):  # Of very many digits Python makes no number.
+        raise UsageError(
+            f"--images: there are {len(test)} test images, from 0 to {len(test) - 1}, got {name}."
+        )
+    return test[int(name)]

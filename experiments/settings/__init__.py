@@ -1,0 +1,1 @@
+"""The original's flags and hyperparameters, and the paper's rows."""

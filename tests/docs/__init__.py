@@ -1,0 +1,1 @@
+"""Tests of the documents: each is run as it is written."""

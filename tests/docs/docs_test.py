@@ -1,0 +1,174 @@
+"""The documents: what they tell a reader to run runs, and what says "every" is complete."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import tensorflow as tf
+
+import glow_tf
+from experiments.settings import configs
+from tests.support import documents
+from tests.support.documents import DOCS, PAGES, ROOT
+
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+# `python -m experiments.NAME` and its flags, in a block (with its continued lines) or in a sentence.
+COMMAND = re.compile(r"python3? -m experiments\.([a-z_]+)((?:\\\n|[^\n`|;)])*)")
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if documents.runnable(ROOT / name, slow=False)])
+def test_page(name, tmp_path):
+    documents.run(ROOT / name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in TEXTS if documents.has_slow(ROOT / name)])
+def test_whole_page(name, tmp_path):
+    documents.run(ROOT / name, tmp_path, slow=True)
+
+
+def test_a_block_is_run_or_says_why_not():
+    """A block whose language is misspelt, or whose fence isn't seen, would be run by nobody."""
+    for page in PAGES:
+        blocks = documents.blocks_of(page)
+        assert 2 * len(blocks) == page.read_text().count("```"), page
+        for block in blocks:
+            included = block.language == "{ .python .copy }" and "--8<--" in block.code
+            assert block.language in documents.LANGUAGES or included, (page, block)
+
+
+@pytest.fixture(scope="module")
+def flags_of_commands():
+    """Returns the flags of each command, as it defines them when it is started."""
+    script = """
+import json, pathlib, runpy, sys
+from absl import app, flags
+app.run = lambda *arguments, **named: None
+found = {}
+for name in sys.argv[1:]:
+    before = set(flags.FLAGS)
+    sys.argv = [name]
+    runpy.run_module(f"experiments.{name}", run_name="__main__")
+    found[name] = sorted(set(flags.FLAGS) - before)
+    for flag in found[name]:
+        delattr(flags.FLAGS, flag)
+print(json.dumps(found))
+"""
+    named = sorted({name for text in TEXTS.values() for name, _ in COMMAND.findall(text)})
+    found = subprocess.run(
+        [sys.executable, "-c", script, *named],
+        cwd=ROOT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def test_commands_have_the_flags_that_are_written(flags_of_commands):
+    """Also those that take hours, Docker or several machines, and are run nowhere here."""
+    unknown = [
+        f"{page}: {command} --{flag}"
+        for page, text in TEXTS.items()
+        for command, arguments in COMMAND.findall(text)
+        for flag in re.findall(r"--(\w+)", arguments.replace(" -- ", " "))
+        if flag not in flags_of_commands[command]
+        and flag != "help"
+        # After ` -- ` come the flags of the training that `reproduce` starts.
+        and not (command == "reproduce" and flag in flags_of_commands["train"])
+    ]
+    assert not unknown
+
+
+def test_every_command_is_in_the_table():
+    modules = [path for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text()]
+    commands = {path.stem for path in modules} | {"demo"}
+    page = TEXTS["docs/commands.md"]
+    assert not [name for name in commands if f"`python -m experiments.{name}" not in page]
+
+
+def test_links_lead_somewhere():
+    """Of the files that mkdocs doesn't look at; it looks at the pages' own."""
+    for name in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", TEXTS[name])
+        assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def test_pip_installs_every_package():
+    """What the documents' Python finds here by a link, a user finds by `pip install .`."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    made = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "glow_tf").rglob("__init__.py")}
+    assert {name.replace(".", "/") for name in packages} == made
+
+
+def test_every_flag_of_the_original_is_mapped():
+    page = TEXTS["docs/from_openai.md"]
+    missing = [name for name in configs.DEFAULTS if f"`--{name}`" not in page]
+    assert not missing
+
+
+def test_names_that_the_originals_are_mapped_to_exist():
+    parts = {"bijectors", "networks", "openai_checkpoint", "optimizers", "quantization", "training"}
+    for name in re.findall(r"`((?:\w+\.)+\w+)", TEXTS["docs/from_openai.md"].partition("## Functions")[2]):
+        first, *rest = name.split(".")
+        if first == "experiments":
+            module = importlib.import_module(f"experiments.{rest.pop(0)}")
+        elif first in parts:
+            module = importlib.import_module(f"glow_tf.{first}")
+        elif first == "Glow":
+            module = glow_tf.Glow
+        else:
+            continue  # The original's.
+        for attribute in rest:
+            module = getattr(module, attribute)
+
+
+def test_every_public_name_is_in_the_api():
+    pages = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
+    names = [f"glow_tf.bijectors.{name}" for name in glow_tf.bijectors.__all__]
+    names += ["glow_tf.Glow", "glow_tf.GlowConfig", "glow_tf.optimizers", "glow_tf.openai_checkpoint.restore"]
+    assert not [name for name in names if f"::: {name}\n" not in pages]
+
+
+def test_every_example_has_a_page_with_its_picture_and_code():
+    scripts = {path.stem for path in (DOCS / "examples").glob("*.py")} - {"__main__", "digits"}
+    runner = (DOCS / "examples" / "__main__.py").read_text()
+    for name in scripts:
+        page = TEXTS[f"docs/examples/{name}.md"]
+        assert f"docs/examples/{name}.py" in page and f"pictures/{name}.png" in page
+        assert (DOCS / "pictures" / f"{name}.png").exists() and f'"{name}"' in runner
+        assert f"examples/{name}.md" in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_a_checkpoint_of_a_loop_is_its_whole_state(tmp_path):
+    """The tutorial's, section 4: the same gradients lead to the same bits after it as without a stop."""
+    config = glow_tf.GlowConfig(image_size=4, n_channels=1, n_levels=2, depth=2, width=4, ycond=True)
+
+    def start(seed):
+        model = glow_tf.Glow(config, seed=seed)
+        optimizer = glow_tf.optimizers.Adamax(1e-2, beta_2=0.9)
+        optimizer.build(model.trainable_variables)
+        return model, optimizer, tf.train.Checkpoint(model=model, optimizer=optimizer)
+
+    def train(model, optimizer, steps):
+        for step in steps:
+            gradients = [tf.random.stateless_normal(v.shape, [0, step]) for v in model.trainable_variables]
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    uncut, optimizer, checkpoint = start(seed=0)
+    train(uncut, optimizer, (0, 1))
+    path = checkpoint.save(str(tmp_path / "ckpt"))
+    train(uncut, optimizer, (2, 3))
+
+    again, its_optimizer, checkpoint = start(seed=1)
+    checkpoint.restore(path).assert_consumed()
+    train(again, its_optimizer, (2, 3))
+    for a, b in zip(uncut.trainable_variables, again.trainable_variables, strict=True):
+        tf.debugging.assert_equal(a, b)
+        tf.debugging.assert_equal(optimizer.polyak_average(a), its_optimizer.polyak_average(b))

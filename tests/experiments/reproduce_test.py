@@ -1,0 +1,55 @@
+"""The table of the paper's rows, and the ablation."""
+
+import json
+
+import pytest
+from PIL import Image
+
+import glow_tf
+from experiments import reproduce
+from experiments.settings import configs, parameter_count
+from tests.support import commands
+
+SMALL = dict(image_size=16, n_levels=2, depth=5, width=8)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, dict(flow_coupling="additive", learntop=False), dict(flow_permutation="shuffle")]
+)
+def test_parameters_are_counted(changes):
+    config = glow_tf.GlowConfig(**SMALL | changes)
+    counted = sum(v.shape.num_elements() for v in glow_tf.Glow(config).trainable_variables)
+    assert parameter_count.parameters(config) == counted
+
+
+def test_multiplications_of_a_level_by_hand():
+    config = glow_tf.GlowConfig(image_size=4, n_levels=1, depth=2, width=8)
+    # 2 steps, 2x2 places, 12 channels: 3x3x6x8, 8x8 and 3x3x8x12.
+    assert parameter_count.multiplications(config) == 2 * 4 * (9 * 6 * 8 + 8 * 8 + 9 * 8 * 12)
+    assert parameter_count.activations(config) == 2 * 4 * (12 + 4 * 8)
+
+
+def test_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(configs, "ROWS", {"cifar10": configs.ROWS["cifar10"]})
+    monkeypatch.setattr(parameter_count, "parameters", lambda config: 44_600_000)
+    (tmp_path / "cifar10").mkdir()
+    rows = [{"problem": "cifar10"}, dict(epoch=50, bits_x=3.6), dict(epoch=100, bits_x=3.5)]
+    (tmp_path / "cifar10" / "test.txt").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = reproduce.table(tmp_path)
+    assert "| cifar10 | 3.35 | 3, 32, 512 | 8 | 44.6M | 64 | 3.5000 | 100 |" in table
+    assert "python -m experiments.train --flow_permutation=2 --seed=0 --learntop --lr=0.001" in table
+
+
+@pytest.mark.slow
+def test_ablation_goes_on(tmp_path):
+    """On the embedded digits; a second call has nothing left to train."""
+    small = "--problem=digits --image_size=8 --n_levels=2 --depth=1 --width=4 --epochs=1 --n_train=64"
+    arguments = ["--ablation", "--seeds", "0", "--logdir", tmp_path, "--", *small.split()]
+    first = commands.run("reproduce", *arguments)
+    assert Image.open(tmp_path / "ablation.png").width > 500
+    logs = sorted(tmp_path.glob("*/test.txt"))
+    times = [log.stat().st_mtime_ns for log in logs]
+    assert len(logs) == 6 and "1 steps an epoch" in first
+    again = commands.run("reproduce", *arguments)
+    assert again.splitlines()[-6:] == first.splitlines()[-6:]
+    assert [log.stat().st_mtime_ns for log in logs] == times
