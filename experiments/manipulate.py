@@ -24,7 +24,7 @@ from absl import flags
 import glow_tf
 from experiments import cli, pictures, runs
 from experiments.cli import UsageError, list_flags
-from experiments.data import chosen_images, datasets, npz, sources
+from experiments.data import batches, chosen_images, npz, problems, sources
 from experiments.served import directions
 
 FLAGS = flags.FLAGS
@@ -44,13 +44,13 @@ def define_flags():
 
 def labelled_batches(run: runs.Run):
     """Returns an iterable of (images, attributes 0 or 1 [B, A]), and the names of the attributes."""
-    n = run.hps["n_batch_test"]
+    n = run.hyperparameters.n_batch_test
     if not FLAGS.data:
-        data = datasets.load(run.hps, "train", FLAGS.download)
+        data = problems.load(run.hyperparameters, "train", FLAGS.download)
         # Each image once, not augmented.
-        batches = datasets.test_batches(data, run.hps, n)
-        n_y = run.hps["n_y"]
-        return _one_hot(data, batches, n_y), run.hps.get("classes") or [str(y) for y in range(n_y)]
+        once = batches.test(data, run.hyperparameters, n)
+        n_y = run.hyperparameters.n_y
+        return _one_hot(data, once, n_y), run.hyperparameters.classes or [str(y) for y in range(n_y)]
     arrays = npz.read(FLAGS.data, ("images", "attributes", "names"))
     images, attributes, names = arrays["images"], arrays["attributes"], arrays["names"]
     shape = run.glow.config.image_shape
@@ -80,23 +80,23 @@ def made_of(run: runs.Run) -> dict:
     """Returns what directions of this run and these data are made of."""
     return dict(
         fingerprint=glow_tf.serving.fingerprint(run.glow),
-        data=_data(run.hps),
+        data=_data(run.hyperparameters),
         weights="polyak" if FLAGS.polyak else "raw",
         source=FLAGS.openai_checkpoint or FLAGS.logdir,
         step=run.step,
-        n_bits_x=run.hps["n_bits_x"],
+        n_bits_x=run.hyperparameters.n_bits_x,
     )
 
 
-def _data(hps):
+def _data(hyperparameters):
     """Says which images they are, without a look at the pixels of those that are many."""
     if FLAGS.data:
         with pathlib.Path(FLAGS.data).open("rb") as file:
             return dict(sha256=hashlib.file_digest(file, "sha256").hexdigest())
-    data = {key: hps[key] for key in ("problem", "category", "data_dir", "image_size")}
-    if hps["data_dir"]:
+    data = {key: getattr(hyperparameters, key) for key in ("problem", "category", "data_dir", "image_size")}
+    if hyperparameters.data_dir:
         listing = hashlib.sha256()
-        for folder, folders, files in os.walk(hps["data_dir"]):
+        for folder, folders, files in os.walk(hyperparameters.data_dir):
             folders.sort()
             for name in sorted(files):
                 path = os.path.join(folder, name)
@@ -126,16 +126,16 @@ def find_directions(run: runs.Run, encode) -> directions.Directions:
             return known
         other = "weights" if known.made_of.get("fingerprint") != about["fingerprint"] else "data"
         print(f"The directions in {FLAGS.directions} are of other {other}: they are made anew.")
-    batches, names = labelled or labelled_batches(run)
-    known = dataclasses.replace(directions.compute(encode, batches, names), made_of=about)
+    images, names = labelled or labelled_batches(run)
+    known = dataclasses.replace(directions.compute(encode, images, names), made_of=about)
     known.save(FLAGS.directions)
     print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
     return known
 
 
-def _one_hot(data, batches, n_y):
+def _one_hot(data, once, n_y):
     with sources.failures(data):
-        for images, labels, _ in batches:
+        for images, labels, _ in once:
             yield images, labels.numpy()[:, None] == np.arange(n_y)
 
 
@@ -146,7 +146,7 @@ def main(argv):
     alphas = list_flags.floats("alphas")
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
-    images = chosen_images.load(run.hps, run.glow.config.image_shape, at_least=1)
+    images = chosen_images.load(run.hyperparameters, run.glow.config.image_shape, at_least=1)
     known = find_directions(run, lambda x: signatures.encode(x)["latents"])
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
     moved = signatures.manipulate(**rows)["images"].numpy()

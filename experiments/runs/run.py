@@ -7,10 +7,11 @@ import tensorflow as tf
 from absl import flags
 
 import glow_tf
+from experiments import settings
 from experiments.cli import UsageError
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
-from experiments.settings import hyperparameters, parameter_count
+from experiments.settings import hps_json, parameter_count
 from glow_tf.training import STATISTICS, GlowModel, NotFiniteError
 
 WEIGHTS = ("raw", "polyak")
@@ -20,31 +21,31 @@ N_LAST = 3  # Checkpoints `last` that are kept.
 class Run:
     """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
 
-    def __init__(self, hps: dict, logdir, jit_compile: bool = False):
+    def __init__(self, hyperparameters: settings.Hyperparameters, logdir, jit_compile: bool = False):
         """Makes them from resolved hyperparameters; nothing is read.
 
         Args:
-            hps: resolved hyperparameters.
+            hyperparameters: resolved.
             logdir: where the checkpoints are; to train and write there, a `Logdir`.
             jit_compile: whether XLA compiles the training step.
 
         Raises:
             UsageError: if the weights are more than the memory.
         """
-        require_memory(hps)
-        self.hps = hps
+        require_memory(hyperparameters)
+        self.hyperparameters = hyperparameters
         self._keeper = logdir if isinstance(logdir, Logdir) else None
         self.logdir = logdir.path if isinstance(logdir, Logdir) else pathlib.Path(logdir)
-        self.glow = glow_tf.Glow(hyperparameters.glow_config(hps), seed=hps["seed"])
-        self.model = GlowModel(self.glow, hps["weight_y"])
+        self.glow = glow_tf.Glow(settings.glow_config(hyperparameters), seed=hyperparameters.seed)
+        self.model = GlowModel(self.glow, hyperparameters.weight_y)
         kind = {"adamax": glow_tf.optimizers.Adamax, "adam": glow_tf.optimizers.Adam}
-        warmup_steps = hps["n_train"] * hps["epochs_warmup"] / self._processed_a_step
-        self.optimizer = kind[hps["optimizer"]](
-            glow_tf.optimizers.WarmUp(hps["lr"], warmup_steps),
-            hps["beta1"],
-            hps["beta2"],
-            hps["weight_decay"],
-            global_clipnorm=hps.get("clip_norm") or None,
+        warmup_steps = hyperparameters.n_train * hyperparameters.epochs_warmup / self._processed_a_step
+        self.optimizer = kind[hyperparameters.optimizer](
+            glow_tf.optimizers.WarmUp(hyperparameters.lr, warmup_steps),
+            hyperparameters.beta1,
+            hyperparameters.beta2,
+            hyperparameters.weight_decay,
+            global_clipnorm=hyperparameters.clip_norm or None,
         )
         # Now, so that the Polyak average starts at the weights before data-dependent initialisation.
         self.optimizer.build(self.model.trainable_variables)
@@ -72,11 +73,11 @@ class Run:
     @property
     def batch_size(self) -> int:
         """Images a training step, all replicas together."""
-        return self.hps["local_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
+        return self.hyperparameters.local_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
     def _processed_a_step(self) -> int:
-        return self.hps["n_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
+        return self.hyperparameters.n_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
     def n_processed(self) -> int:
@@ -96,7 +97,7 @@ class Run:
     def mend(self) -> None:
         """Puts back what was removed from the logdir meanwhile; comes before anything is written."""
         if self._keeper and self.is_chief:
-            self._keeper.mend(self.hps)
+            self._keeper.mend(self.hyperparameters)
 
     def require_space(self) -> None:
         """Raises an OSError if checkpoints couldn't be written; only the chief looks."""
@@ -144,14 +145,14 @@ def _is_finite(variable) -> bool:
     return bool(tf.reduce_all(tf.math.is_finite(variable)))
 
 
-def require_memory(hps: dict, images: int = 0) -> None:
+def require_memory(hyperparameters: settings.Hyperparameters, images: int = 0) -> None:
     """Raises a UsageError if a model, and so many images at once, surely don't fit into the memory.
 
     On a GPU, whose memory is its own, TensorFlow says so itself.
     """
     if tf.config.list_physical_devices("GPU"):
         return
-    config = hyperparameters.glow_config(hps)
+    config = settings.glow_config(hyperparameters)
     # Weights, two moments, the average; and of the images one step's activations.
     weights = 4 * parameter_count.least_parameters(config)
     needed = 4 * (weights + images * parameter_count.largest_activations(config))
@@ -159,15 +160,15 @@ def require_memory(hps: dict, images: int = 0) -> None:
     if needed > there:
         raise UsageError(
             f"This needs at least {needed / 2**30:.3g} GiB of memory, and the machine has "
-            f"{there / 2**30:.3g}: --depth {hps['depth']}, --width {hps['width']}, images of "
-            f"{hps['image_size']}x{hps['image_size']}x{hps['n_channels']}"
+            f"{there / 2**30:.3g}: --depth {config.depth}, --width {config.width}, images of "
+            f"{'x'.join(map(str, config.image_shape))}"
             + (f", {images} at once. Make a batch or the model smaller." if images else ".")
         )
 
 
 def define_flags():
     """Defines the flags that say which trained model a command takes, and the original's."""
-    hyperparameters.define_flags()
+    settings.define_flags()
     flags.DEFINE_string("logdir", None, "The run to read.")
     flags.DEFINE_string(
         "openai_checkpoint", None, "Prefix of one of OpenAI's TF1 checkpoints, instead of a run."
@@ -184,13 +185,13 @@ def load(n_replicas: int = 1) -> Run:
     f = flags.FLAGS
     if bool(f.logdir) == bool(f.openai_checkpoint):
         raise UsageError("Give either --logdir (a run) or --openai_checkpoint (a prefix).")
-    given = {name: value for name, value in hyperparameters.given_flags().items() if value is not None}
+    given = {name: value for name, value in settings.given_flags().items() if value is not None}
     if f.logdir:
         logdir = pathlib.Path(f.logdir)
-        run = Run(hyperparameters.for_reading(logdir, given), logdir)
+        run = Run(hps_json.for_reading(logdir, given), logdir)
         run.restore(f.checkpoint if run.saved(f.checkpoint) else "last")
         return run
-    run = Run(hyperparameters.resolve(given, n_replicas), ".")
+    run = Run(settings.resolve(given, n_replicas), ".")
     try:
         glow_tf.openai_checkpoint.restore(run.glow, f.openai_checkpoint)
     except (FileNotFoundError, ValueError) as error:
