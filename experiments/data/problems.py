@@ -21,8 +21,8 @@ class Problem:
     """A dataset, and where its runs differ from the original's defaults.
 
     Attributes:
-        open: a function (hyperparameters, split, download, skip_corrupt) -> `Images` or `Files`, in the
-            dataset's own order; the split is "train" or "test". Raises a UsageError.
+        open: a function of the keywords hyperparameters, split, download and skip_corrupt, as `load` takes
+            them, to `Images` or `Files` in the dataset's own order. Raises a UsageError.
         image_size: int, height and width, unless given.
         n_channels: int, unless given.
         gray: whether --n_channels 1 may be given too, as what the images are read from is the user's.
@@ -49,35 +49,31 @@ class Problem:
         return (1, 3) if self.gray else (self.n_channels,)
 
 
-def _digits(hyperparameters, split, download, skip_corrupt):
-    del hyperparameters, download, skip_corrupt
+def _digits(split, **_):
     return embedded.digits(split)
 
 
-def _patches(hyperparameters, split, download, skip_corrupt):
-    del download, skip_corrupt
+def _patches(hyperparameters, split, **_):
     size = hyperparameters.image_size
     if size > embedded.MOST_PATCH_SIZE:
         raise UsageError(f"--image_size of patches must be at most {embedded.MOST_PATCH_SIZE}, got {size}.")
     return embedded.patches(split, size)
 
 
-def _folder(hyperparameters, split, download, skip_corrupt):
-    del download
+def _folder(hyperparameters, split, skip_corrupt, **_):
     h = hyperparameters
     return image_folder.ImageFolder(h.data_dir, split, h.image_size, h.n_channels, h.classes, skip_corrupt)
 
 
-def _tfds(hyperparameters, split, download, skip_corrupt, name, padding=0, copies=1):
+def _tfds(name, hyperparameters, split, download, padding=0, copies=1, **_):
     """Opens a small dataset of TFDS; `padding` black pixels on each side, `copies` of each channel."""
-    del skip_corrupt
     data = tfds_source.in_memory(name, split, hyperparameters.data_dir, download, hyperparameters.n_y)
     images = np.pad(data.images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     return Images(np.tile(images, (1, 1, 1, copies)), data.labels)
 
 
 def _records(hyperparameters, split, download, skip_corrupt, random_crop=False, otherwise=None):
-    """Opens the original's TFRecords, and without any `otherwise`, if given, a dataset of TFDS."""
+    """Opens the original's TFRecords; where there are none, what `otherwise` opens, if given."""
     h, size = hyperparameters, hyperparameters.image_size
     # The original appends the category to the folder.
     folder = pathlib.Path(h.data_dir) / h.category if h.data_dir else None
@@ -140,13 +136,13 @@ PROBLEMS = {
     ),
     # The original's. Its MNIST is padded to 32x32, and has three equal channels.
     "mnist": Problem(
-        open=partial(_tfds, name="mnist", padding=2, copies=3),
+        open=partial(_tfds, "mnist", padding=2, copies=3),
         image_size=32,
         n_test=10000,
         n_y=10,
         most_dal=1,
     ),
-    "cifar10": Problem(open=partial(_tfds, name="cifar10"), image_size=32, n_test=10000, n_y=10),
+    "cifar10": Problem(open=partial(_tfds, "cifar10"), image_size=32, n_test=10000, n_y=10),
     "imagenet-oord": Problem(
         open=partial(_records, otherwise=tfds_source.downsampled_imagenet),
         image_size=64,
@@ -185,7 +181,9 @@ def load(hyperparameters, split: str, download: bool = False, skip_corrupt: bool
         UsageError: if the dataset can't be read, or not at this size.
     """
     problem, size = hyperparameters.problem, hyperparameters.image_size
-    data = PROBLEMS[problem].open(hyperparameters, split, download, skip_corrupt)
+    data = PROBLEMS[problem].open(
+        hyperparameters=hyperparameters, split=split, download=download, skip_corrupt=skip_corrupt
+    )
     if isinstance(data, Files) and skip_corrupt:
         bad = data.lost + data.drop_bad()
         if bad:

@@ -21,7 +21,7 @@ class Entry:
         name: the original's.
         kind: str, bool, int or float.
         default: where neither the user nor the problem gives a value; None of what is derived from others.
-        help: a sentence, without the default.
+        help: a sentence, without what the other attributes say.
         least, most: bounds of a number, both allowed. NaN is within none.
         words: the allowed values of a str; any unless given.
         numbered: whether the place of a word in `words` stands for it, as in the original: on the command
@@ -82,8 +82,13 @@ class Entry:
         Args:
             defaults: by the name of a problem, where its default is another.
         """
+        help_text = self.help
+        if self.minus_one:
+            help_text += f" -1 is {self.minus_one}."
+        if self.numbered:
+            help_text += f" {', '.join(f'{i} {word}' for i, word in enumerate(self.words))}; or the word."
         others = "".join(f", {problem}: {value!r}" for problem, value in defaults.items())
-        help_text = f"{self.help} Default: {self.default!r}{others}."
+        help_text += f" Default: {self.default!r}{others}."
         if self.words:
             numbers = [str(i) for i in range(len(self.words))] if self.numbered else []
             flags.DEFINE_enum(self.name, None, [*numbers, *self.words], help_text)

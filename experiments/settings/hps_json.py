@@ -140,7 +140,7 @@ def for_reading(logdir: pathlib.Path, given: dict) -> Hyperparameters:
         is_the_problems = value == -1 and entry.minus_one
         if name not in (*_FREE_IN_READING, "seed") and not is_the_problems and word != getattr(there, name):
             raise UsageError(
-                f"--{name} {value} is given, but the run in {logdir} has {to_json(there)[name]!r}. Leave it "
+                f"--{name} {value} is given, but the run in {logdir} has {getattr(there, name)!r}. Leave it "
                 "out: the run's own hyperparameters are taken."
             )
     changes = {name: given[name] for name in _FREE_IN_READING if name in given}

@@ -31,11 +31,11 @@ class Hyperparameters:
         1, "Data augmentation: 0 none, 1 shifts, 2 shifts, flips, rotations, zoom and shear.", 0, 2
     )
     n_train: int = flag(50000, "Training images per epoch.")
-    n_test: int = flag(-1, "Test images; -1 is the whole test set.", minus_one="all")
+    n_test: int = flag(-1, "Test images.", minus_one="all")
     n_batch_train: int = flag(64, "Batch size per replica, at the anchor size.")
     n_batch_test: int = flag(50, "Batch size of the evaluation.")
     n_batch_init: int = flag(256, "Images of the data-dependent initialisation, at the anchor size.")
-    optimizer: str = flag("adamax", "adamax or adam.", words=("adamax", "adam"))
+    optimizer: str = flag("adamax", "The original's adamax or adam.", words=("adamax", "adam"))
     lr: float = flag(0.001, "Learning rate after the warm-up.", 0, _HUGE)
     beta1: float = flag(0.9, "Decay of the first moment.", 0, _BELOW_1)
     polyak_epochs: float = flag(
@@ -48,7 +48,7 @@ class Hyperparameters:
     gradient_checkpointing: int = flag(
         1, "1 keeps no activations (memory=reverse), 0 keeps all (memory=store).", 0, 1
     )
-    image_size: int = flag(-1, "Height and width; -1 is the problem's.", minus_one="the problem's")
+    image_size: int = flag(-1, "Height and width.", minus_one="the problem's")
     anchor_size: int = flag(32, "Batch sizes are for images of this size, and scaled by area.")
     width: int = flag(512, "Channels of the coupling networks' hidden layers.")
     depth: int = flag(32, "Steps of flow per level, K in the paper.")
@@ -61,11 +61,9 @@ class Hyperparameters:
     ycond: bool = flag(False, "Condition the top prior on the label.")
     seed: int = flag(0, "Seed of weights, data order and noise.", 0, 2**32 - 1)  # NumPy's bounds.
     flow_permutation: str = flag(
-        "invconv", "0 reverse, 1 shuffle, 2 invconv; or the word.", words=PERMUTATIONS, numbered=True
+        "invconv", "What permutes the channels in a step of flow.", words=PERMUTATIONS, numbered=True
     )
-    flow_coupling: str = flag(
-        "additive", "0 additive, 1 affine; or the word.", words=COUPLINGS, numbered=True
-    )
+    flow_coupling: str = flag("additive", "The coupling of a step of flow.", words=COUPLINGS, numbered=True)
     dtype: str = flag(
         "float32",
         "float32 or mixed_bfloat16, where only the coupling networks' convolutions are bfloat16.",
@@ -77,7 +75,7 @@ class Hyperparameters:
     )
     n_channels: int = flag(
         -1,
-        "1 for gray images, 3 for colours, of a folder or of records; -1 is the problem's.",
+        "1 for gray images, 3 for colours, of a folder or of records.",
         minus_one="the problem's",
         own=True,
     )

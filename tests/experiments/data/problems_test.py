@@ -1,4 +1,4 @@
-"""Datasets and pipelines."""
+"""The datasets by their names."""
 
 import numpy as np
 import pytest
@@ -6,59 +6,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from experiments.cli import UsageError
-from experiments.data import batches, problems, sources
+from experiments.data import problems
 from experiments.settings import resolve
 
 
-@pytest.fixture
-def hyperparameters():
-    """The digits' hyperparameters."""
-    return resolve({})
-
-
-def test_digits_are_split(hyperparameters):
-    train, test = problems.load(hyperparameters, "train"), problems.load(hyperparameters, "test")
+def test_digits_are_split():
+    train, test = (problems.load(resolve({}), split) for split in ("train", "test"))
     assert len(train) == 1437 and len(test) == 360
     assert train.images.dtype == np.uint8 and train.images.shape[1:] == (8, 8, 1)
     assert set(train.labels) == set(test.labels) == set(range(10))
     assert train.images.max() == 255 and len(np.unique(train.images // 16)) == 16
-
-
-def test_training_batches_are_permutations_and_resume(hyperparameters):
-    data = sources.Images(
-        np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), np.uint8), np.arange(12)
-    )
-    take = lambda first, n: list(batches.train(data, hyperparameters, 4, first).take(n))
-    taken = take(0, 6)
-    for epoch in (taken[:3], taken[3:]):
-        assert sorted(int(i) for _, labels, _ in epoch for i in labels) == list(range(12))
-    assert [list(b[1]) for b in taken[:3]] != [list(b[1]) for b in taken[3:]]
-    for ours, theirs in zip(take(4, 2), taken[4:], strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_noise_is_uniform_in_a_bin(hyperparameters):
-    _, _, noise = batches.init(problems.load(hyperparameters, "train"), hyperparameters)
-    assert noise.numpy().min() >= 0 and noise.numpy().max() < 1 / 16
-    assert abs(noise.numpy().mean() - 1 / 32) < 1e-3
-
-
-def test_every_test_image_once_and_the_same_each_time(hyperparameters):
-    data = problems.load(hyperparameters, "test")
-    first, second = (list(batches.test(data, hyperparameters, 50)) for _ in range(2))
-    images = np.concatenate([b[0] for b in first])
-    np.testing.assert_array_equal(images, data.images)
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a[2], b[2])
-
-
-def test_smaller_images_are_block_means(hyperparameters):
-    data = problems.load(hyperparameters, "test")
-    small = resolve(dict(image_size=4, n_levels=1))
-    images = next(iter(batches.test(data, small, 3)))[0]
-    blocks = data.images[:3].reshape(3, 4, 2, 4, 2, 1).mean((2, 4))
-    np.testing.assert_array_equal(images, np.floor(blocks))
 
 
 @pytest.mark.parametrize(
