@@ -10,19 +10,15 @@ import tensorflow_probability as tfp
 
 from glow_tf import quantization
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
-from glow_tf.bijectors._scan_loop import MEMORY
-from glow_tf.bijectors.fused_glow_step import FusedGlowStep
 from glow_tf.bijectors.glow_step import PERMUTATIONS, step_variables
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
+from glow_tf.kernels.glow_step import GlowStepKernel
+from glow_tf.kernels.loops import MEMORY
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
 COUPLINGS = ("additive", "affine")
 
-# Of how many steps of the first level, the last ones, memory="reverse" keeps the activations; of twice as
-# many in each further level, whose activations are a quarter. In all that is less than six steps of the
-# first level, whatever the depth, and saves rebuilding half of the steps at depth 8.
-N_KEPT = 3
 DTYPES = ("float32", "float64", "mixed_bfloat16")
 
 
@@ -43,6 +39,7 @@ class GlowConfig:
         n_y: int, the number of labels.
         n_bits_x: int, 1 to 8, bits a dimension of the images.
         memory: "store", "recompute" or "reverse": what training keeps, see `bijectors.Scan`.
+        keep_bytes: int, how much "reverse" keeps of each level's last steps, which aren't rebuilt then.
         dtype: "float32", "float64", or "mixed_bfloat16", where only the coupling networks'
             convolutions are bfloat16: faster, and bits per dimension within 0.002; but decoding what was
             encoded is off by up to 0.002 (half a bin of 8 bits), not by 1e-6, for the networks round.
@@ -63,6 +60,7 @@ class GlowConfig:
     n_y: int = 10
     n_bits_x: int = 8
     memory: str = "reverse"
+    keep_bytes: int = 2**26
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -168,7 +166,7 @@ class Glow(tf.Module):
 
     # --- The flow ---
 
-    def _scan(self, level: int, memory: str = "reverse", n_kept: int = 0) -> Scan:
+    def _scan(self, level: int, memory: str = "reverse", keep_bytes: int = 0) -> Scan:
         config = self.config
         additive = config.flow_coupling == "additive"
 
@@ -176,8 +174,8 @@ class Glow(tf.Module):
             functools.partial(_step, config.flow_permutation, additive, self._compute_dtype),
             self.levels[level],
             memory=memory,
-            n_kept=n_kept * 2**level,
-            kernel=FusedGlowStep(config.flow_permutation, additive, self._compute_dtype),
+            keep_bytes=keep_bytes,
+            kernel=GlowStepKernel(config.flow_permutation, additive, self._compute_dtype),
             name=f"level_{level}",
         )
 
@@ -201,15 +199,15 @@ class Glow(tf.Module):
 
         Kept activations are in TensorArrays, and a SavedModel holds no gradient that needs one of these.
         """
-        return self._flow(y, self.config.memory, N_KEPT)
+        return self._flow(y, self.config.memory, self.config.keep_bytes)
 
     def _inference_flow(self, y) -> MultiScale:
         """Returns a flow that keeps nothing of a forward pass; its gradient, if asked for, rebuilds all."""
         return self._flow(y, "reverse", 0)
 
-    def _flow(self, y, memory, n_kept):
+    def _flow(self, y, memory, keep_bytes):
         flows = [
-            tfb.Chain([self._scan(level, memory, n_kept), Squeeze()], name=f"flow_{level}")
+            tfb.Chain([self._scan(level, memory, keep_bytes), Squeeze()], name=f"flow_{level}")
             for level in range(self.config.n_levels)
         ]
         top = TopPrior(self._top_channels, self.top, self._labels(y), dtype=self._dtype)
