@@ -74,18 +74,14 @@ class GlowStepKernel(Kernel):
         return tf.one_hot(p["shuffle_indices"], n, axis=1, dtype=dtype)
 
     def _fold_last(self, p):
-        """Folds scales, and the order of the channels, as one matrix that their products end with."""
-        order = tf.linalg.diag(tf.exp(LOGSCALE_FACTOR * p["l_last_logs"]))
-        bias = p["l_last_b"][:, None, :]
-        if self._additive:
-            bias @= order
-        else:
-            order = tf.concat([order[:, :, 0::2], order[:, :, 1::2]], 2)
-            half = order.shape[-1] // 2
-            bias = bias @ order + tf.constant([0.0] * half + [2.0] * half, bias.dtype)
         depth, _, _, inputs, out = p["l_last_W"].shape
-        kernel = tf.reshape(tf.reshape(p["l_last_W"], [depth, -1, out]) @ order, [depth, 9, inputs, out])
-        kernel, border = tf.split(kernel, [inputs - 1, 1], 2)
+        scale = tf.exp(LOGSCALE_FACTOR * p["l_last_logs"])
+        kernel, bias = p["l_last_W"] * scale[:, None, None, None, :], p["l_last_b"] * scale
+        if not self._additive:  # Even channels are shifts, odd ones u: all shifts first, then all u + 2.
+            shifts_first = lambda t: tf.transpose(tf.reshape(t, [-1, out // 2, 2]), [0, 2, 1])
+            kernel, bias = shifts_first(kernel), shifts_first(bias) + tf.constant([[0.0], [2.0]], bias.dtype)
+        kernel, border = tf.split(tf.reshape(kernel, [depth, 9, inputs, out]), [inputs - 1, 1], 2)
+        bias = tf.reshape(bias, [depth, 1, out])
         return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), tf.concat([border[:, :, 0], bias], 1)
 
     def fold_inverse(self, weights):
