@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
 
 
 def border_indicator(height, width, dtype) -> tf.Tensor:
@@ -87,9 +88,7 @@ def deinterleave(h) -> list[tf.Tensor]:
     parts = tf.unstack(tf.transpose(tf.reshape(h, [-1, half, 2]), [2, 0, 1]))
     shape = tf.concat([tf.shape(h)[:-1], [half]], 0)
     parts = [tf.reshape(part, shape) for part in parts]
-    for part in parts:
-        part.set_shape([*h.shape[:-1], half])
-    return parts
+    return [told_shape(part, [*h.shape[:-1], half]) for part in parts]
 
 
 def network_initial_values(in_channels, out_channels, width, rng: np.random.Generator) -> dict:
@@ -144,30 +143,50 @@ class CouplingNetwork(tf.Module):
             dtype: of the variables.
             seed: int, for the kernels; a new one at each call unless given.
             name: of the module.
+
+        Raises:
+            ValueError: for parameters of shapes that don't belong together.
         """
         super().__init__(name=name)
         if parameters is None:
             values = network_initial_values(in_channels, out_channels, width, np.random.default_rng(seed))
             parameters = {k: tf.Variable(v, dtype=dtype, name=k) for k, v in values.items()}
         self.weights = dict(parameters)
+        self._require_shapes()
         self.dtype = tf.as_dtype(self.weights["l_1_W"].dtype)
         self.compute_dtype = tf.as_dtype(compute_dtype or self.dtype)
 
+    def _require_shapes(self):
+        size = lambda key: n_channels_of(self.weights[key]) if key in self.weights else None
+        width, out = size("l_1_W"), size("l_last_W")
+        vectors = {f"{layer}_{key}": [width] for layer in ("l_1", "l_2") for key in ("b", "logs")}
+        vectors |= {"l_last_b": [out], "l_last_logs": [out]}
+        kernels = {"l_1_W": [3, 3, None, width], "l_2_W": [1, 1, width, width]}
+        kernels |= {"l_last_W": [3, 3, width and width + 1, out]}
+        require_shapes("the coupling network", self.weights, **kernels, **vectors)
+
+    @property
+    def in_channels(self):
+        """The number of the input's channels."""
+        return self.weights["l_1_W"].shape[2] - 1
+
     def __call__(self, x):
-        """Returns the network's output, float [..., H, W, out_channels]."""
+        """Returns the network's output, float [..., H, W, out_channels].
+
+        Raises:
+            ValueError: if `x` has less than three axes, or other than `in_channels` channels.
+        """
+        require_event(self.name, x, 3, self.in_channels)
         weights = {k: tf.cast(v, self.compute_dtype) for k, v in self.weights.items()}
-        shape = tf.shape(x)
-        h = tf.reshape(x, tf.concat([[-1], shape[-3:]], 0))
-        h = tf.ensure_shape(h, [None] + list(x.shape[-3:]))
-        h = tf.cast(h, self.compute_dtype)
+        h = tf.cast(as_batch(x, 3, self.in_channels), self.compute_dtype)
         for layer, conv in (("l_1", conv3x3), ("l_2", _conv1x1)):
             h = conv(h, weights[f"{layer}_W"])
             h = tf.nn.relu(_actnorm(h, weights[f"{layer}_b"], weights[f"{layer}_logs"]))
         h = conv_zeros(h, weights["l_last_W"], weights["l_last_b"], weights["l_last_logs"])
         h = tf.cast(h, x.dtype)
-        return tf.ensure_shape(
-            tf.reshape(h, tf.concat([shape[:-1], tf.shape(h)[-1:]], 0)),
-            list(x.shape[:-1]) + [h.shape[-1]],
+        h = tf.reshape(h, tf.concat([tf.shape(x)[:-1], tf.shape(h)[-1:]], 0))
+        return (
+            h if x.shape.rank is None else told_shape(h, [*x.shape[:-1], self.weights["l_last_W"].shape[-1]])
         )
 
     def data_dependent_values(self, x) -> dict:
@@ -179,6 +198,7 @@ class CouplingNetwork(tf.Module):
         Returns:
             dict with the keys l_1_b, l_1_logs, l_2_b, l_2_logs.
         """
+        require_event(self.name, x, 4, self.in_channels)
         values, h = {}, x
         for layer, conv in (("l_1", conv3x3), ("l_2", _conv1x1)):
             h = conv(h, tf.convert_to_tensor(self.weights[f"{layer}_W"]))

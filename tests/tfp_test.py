@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from glow_tf import bijectors
 from tests import conformance_test as conformance
 
-tfb = tfp.bijectors
+tfb, tfd = tfp.bijectors, tfp.distributions
 spaces = tfp.experimental.tangent_spaces
 
 # One entry of each class is enough here; `conformance_test` runs all of them.
@@ -234,8 +234,25 @@ def test_batches_of_parameters():
 def test_validate_args(wrap):
     singular = wrap([[1.0, 2.0], [2.0, 4.0]])
     bijectors.Invertible1x1Conv(w=singular).forward([1.0, 2.0])  # Not asked to look.
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must be invertible"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be invertible, got one with the singular"):
         bijectors.Invertible1x1Conv(w=singular, validate_args=True).forward([1.0, 2.0])
+    for w in (singular, wrap([[0.0, 0.0], [0.0, 0.0]]), wrap([[np.nan, 0.0], [0.0, 1.0]])):
+        with pytest.raises(ValueError, match="can't be inverted: it is singular, or has values that"):
+            bijectors.Invertible1x1Conv(w=w).inverse([1.0, 2.0])
+    lu = dict(
+        p=[[0.0, 1.0], [1.0, 0.0]], lower=tf.eye(2), upper=tf.eye(2), sign_s=[1.0, -1.0], log_s=[0.0, 0.1]
+    )
+    for key, value in ({"": None} | {"p": [[1.0, 1.0], [0.0, 1.0]], "sign_s": [2.0, 1.0]}).items():
+        new = lambda: bijectors.Invertible1x1Conv(
+            parameterization="lu",
+            validate_args=True,
+            **{k: wrap(v) for k, v in (lu | ({key: value} if key else {})).items()},  # noqa: B023
+        )
+        if not key:
+            np.testing.assert_allclose(new().forward([1.0, 2.0]), [2.0, -np.exp(0.1)], rtol=1e-6)
+            continue
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{key} of Invertible1x1Conv must be"):
+            new().forward([1.0, 2.0])
     regular = bijectors.Invertible1x1Conv(4, parameterization="lu", validate_args=True)
     assert regular.forward(tf.ones([4])).shape == [4]
     assert bijectors.ActNorm(4, validate_args=True).copy().validate_args
@@ -248,10 +265,287 @@ def test_seeds():
     assert same(lambda: conformance.flat([bijectors.GlowStep(4, 5, seed=1).trainable_variables[5]], 0))
 
 
-def test_make_trainable():
-    trainable = tfp.experimental.util.make_trainable(bijectors.ActNorm, batch_and_event_shape=[3])
-    assert len(trainable.trainable_variables) == 2
-    assert trainable.forward(tf.zeros([2, 3])).shape == [2, 3]
+@pytest.mark.parametrize(("cls", "n"), [(bijectors.ActNorm, 2), (bijectors.Invertible1x1Conv, 1)])
+@pytest.mark.parametrize("shape", [(3,), (1,), (48,), (2, 5)], ids=str)
+def test_make_trainable(cls, n, shape):
+    """With random parameters that are invertible, well conditioned, and have gradients."""
+    bijector = tfp.experimental.util.make_trainable(cls, batch_and_event_shape=shape, seed=0)
+    assert len(bijector.trainable_variables) == n
+    assert bijector.experimental_batch_shape() == shape[:-1]
+    x = tf.ones(shape)
+    with tf.GradientTape() as tape:
+        y, log_det = bijector.forward(x), bijector.forward_log_det_jacobian(x, 1)
+        loss = tf.reduce_sum(y**2) - tf.reduce_sum(log_det)
+    assert y.shape == shape and log_det.shape == shape[:-1]
+    np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x, atol=1e-3)
+    assert all(g is not None for g in tape.gradient(loss, bijector.trainable_variables))
+    if cls is bijectors.Invertible1x1Conv:
+        assert np.linalg.cond(bijector.matrix.numpy()).max() < 20
+
+
+def test_make_trainable_takes_what_is_trained():
+    """Not labels; and the LU parameterization isn't preferred."""
+    top = tfp.experimental.util.make_trainable(bijectors.TopPrior, batch_and_event_shape=[], n_channels=3)
+    assert not top.trainable_variables
+    with pytest.raises(ValueError, match="'lu' doesn't take"):
+        tfp.experimental.util.make_trainable(
+            bijectors.Invertible1x1Conv, batch_and_event_shape=[3], parameterization="lu"
+        )
+
+
+def test_the_constraint_of_the_matrix_is_a_bijector():
+    constraint = bijectors.Invertible1x1Conv.parameter_properties()["w"].default_constraining_bijector_fn()
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 2, 2)))
+    np.testing.assert_allclose(constraint.inverse(tf.identity(constraint.forward(x))), x, atol=1e-12)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = constraint.forward(x)
+    jacobian = tf.reshape(tape.batch_jacobian(y, x), [3, 4, 4])
+    log_det = tf.broadcast_to(constraint.forward_log_det_jacobian(x), [3])
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-12)
+
+
+# --- Batches ---
+
+LABELS = [0, [1], [0, 1, 2], [[0, 1, 2], [2, 2, 2]]]
+
+
+def top_of_labels(y):
+    values = bijectors.TopPrior.initial_values(2, True, 3)
+    rng = np.random.default_rng(0)
+    return bijectors.TopPrior(
+        2, {k: tf.constant(rng.normal(0, 0.2, v.shape), "float32") for k, v in values.items()}, y
+    )
+
+
+@pytest.mark.parametrize("y", LABELS, ids=str)
+def test_a_batch_of_labels_draws_as_many_noises(y):
+    top, batch = top_of_labels(y), np.shape(y)
+    whole = bijectors.MultiScale([tfb.Identity()], [], top)
+    chain = tfb.Chain([top, bijectors.ActNorm(2)])
+    for flow in (top, whole, chain, tfb.Invert(top), top.copy(name="other")):
+        assert flow.experimental_batch_shape(x_event_ndims=3) == batch
+        assert list(flow.experimental_batch_shape_tensor(x_event_ndims=3)) == list(batch)
+    assert top.experimental_batch_shape(x_event_ndims=3 + len(batch)) == []
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), [1, 2, 2])
+    for flow in (top, chain):
+        model = tfd.TransformedDistribution(base, tfb.Invert(flow))
+        assert model.batch_shape == batch and model.event_shape == [1, 2, 2]
+        x = model.sample(4, seed=0)
+        assert x.shape == [4, *batch, 1, 2, 2]
+        noise = flow.forward(tf.identity(x)).numpy().reshape([-1, 4])
+        assert len({tuple(row) for row in noise.round(3)}) == len(noise)  # None is drawn twice.
+        log_prob = model.log_prob(tf.identity(x))
+        assert log_prob.shape == [4, *batch]
+        expected = base.log_prob(flow.forward(x)) + flow.forward_log_det_jacobian(x, 3)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+
+
+def test_a_batch_of_labels_can_be_sliced():
+    model = tfd.TransformedDistribution(
+        tfd.Sample(tfd.Normal(0.0, 1.0), [1, 2, 2]), tfb.Invert(top_of_labels([0, 1, 2]))
+    )
+    one = tfd.TransformedDistribution(
+        tfd.Sample(tfd.Normal(0.0, 1.0), [1, 2, 2]), tfb.Invert(top_of_labels(1))
+    )
+    x = tf.ones([1, 2, 2])
+    assert model[1].batch_shape == []
+    np.testing.assert_allclose(model[1].log_prob(x), one.log_prob(tf.identity(x)), rtol=1e-6)
+
+
+def test_labels_of_which_only_the_rank_is_known():
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def batch_shape(y):
+        top = top_of_labels(y)
+        assert top.experimental_batch_shape().as_list() == [None]
+        return top.experimental_batch_shape_tensor()
+
+    assert batch_shape(tf.constant([0, 1])) == [2]
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "words"),
+    [(None, ValueError, "missing"), ([0, 3], ValueError, "0 to 2, got 3"), (-1, ValueError, "got -1")]
+    + [([0.5], TypeError, "integers, got float32"), ("a", TypeError, "integers, got string")],
+)
+def test_wrong_labels(y, error, words):
+    with pytest.raises(error, match=words):
+        top_of_labels(y)
+
+
+def test_two_parts_of_a_multi_scale_with_a_batch():
+    flows = [bijectors.Squeeze(), bijectors.Squeeze()]
+    whole = bijectors.MultiScale(flows, [bijectors.SplitPrior(4)], bijectors.TopPrior(8))
+    assert whole.experimental_batch_shape(y_event_ndims=[3, 3]) == []
+    labelled = bijectors.MultiScale([bijectors.Squeeze()] * 2, [bijectors.SplitPrior(4)], top8([0, 1, 2]))
+    assert labelled.experimental_batch_shape() == [3]
+    assert labelled.experimental_batch_shape(y_event_ndims=[3, 3]) == [3]
+    parts = [tfd.Sample(tfd.Normal(tf.zeros([3]), 1.0), shape) for shape in ([2, 2, 2], [1, 1, 8])]
+    model = tfd.TransformedDistribution(tfd.JointDistributionSequential(parts), tfb.Invert(labelled))
+    x = model.sample(2, seed=0)
+    assert x.shape == [2, 3, 4, 4, 1] and model.log_prob(x).shape == [2, 3]
+
+
+def top8(y):
+    values = bijectors.TopPrior.initial_values(8, False, 3)
+    return bijectors.TopPrior(8, {k: tf.constant(v) for k, v in values.items()}, y)
+
+
+# --- Affine maps ---
+
+
+def test_mean_and_covariance_are_those_of_the_samples_or_not_implemented():
+    """TFP computes them from what it takes for an affine map."""
+    base = tfd.MultivariateNormalDiag(tf.constant([1.0, -1.0, 0.5, 2.0]))
+    steps = {"b": tf.ones([2, 4]), "logs": 0.1 * tf.ones([2, 4])}
+    square = lambda x: 2 * x**2
+    affine = [
+        bijectors.ActNorm(b=tf.ones([4]), logs=tf.constant([0.1, 0.2, -0.1, 0.0])),
+        bijectors.Invertible1x1Conv(4, seed=0),
+        bijectors.Scan(lambda p: bijectors.ActNorm(**p), steps),
+    ]
+    other = [
+        bijectors.AffineCoupling(square, additive=True),
+        bijectors.AffineCoupling(lambda x: tf.concat([x**2, x], -1)),
+        tfb.Chain([affine[0], bijectors.AffineCoupling(square, additive=True)]),
+        bijectors.Scan(
+            lambda p: bijectors.AffineCoupling(lambda x: p["w"] * x**2, additive=True), {"w": [1.0, 2.0]}
+        ),
+    ]
+    for bijector in affine:
+        model = tfd.TransformedDistribution(base, bijector)
+        x = model.sample(20000, seed=0)
+        np.testing.assert_allclose(model.mean(), tf.reduce_mean(x, 0), atol=0.1)
+        np.testing.assert_allclose(model.covariance(), tfp.stats.covariance(x), atol=0.3)
+    for bijector in other:
+        model = tfd.TransformedDistribution(base, bijector)
+        for method in (model.mean, model.mode, model.covariance, model.stddev, model.entropy):
+            with pytest.raises(NotImplementedError):
+                method()
+
+
+def test_moments_of_images():
+    base = tfd.Sample(tfd.Normal(1.0, 2.0), [2, 2, 4])
+    model = tfd.TransformedDistribution(base, tfb.Invert(bijectors.Squeeze()))
+    np.testing.assert_allclose(model.mean(), tf.ones([4, 4, 1]))
+    np.testing.assert_allclose(model.stddev(), 2 * tf.ones([4, 4, 1]))
+    top = top_of_labels([0, 2])
+    model = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), [1, 2, 2]), tfb.Invert(top))
+    x = model.sample(5000, seed=0)
+    deviation = tf.math.reduce_std(x, 0)
+    assert model.mean().shape == [2, 1, 2, 2]
+    np.testing.assert_allclose(
+        (model.mean() - tf.reduce_mean(x, 0)) / deviation, tf.zeros_like(deviation), atol=0.1
+    )
+    entropy = -tf.reduce_mean(model.log_prob(tf.identity(x)), 0)
+    np.testing.assert_allclose(model.entropy(), entropy, atol=0.15)
+    for step in (bijectors.GlowStep(2, 3, additive=True), bijectors.GlowStep(2, 3)):
+        with pytest.raises(NotImplementedError):
+            tfd.TransformedDistribution(tfd.Sample(tfd.Normal(0.0, 1.0), [1, 2, 2]), step).mean()
+
+
+def test_a_constant_log_det_takes_no_network():
+    calls = []
+
+    def network(x):
+        calls.append(x)
+        return x**2
+
+    additive = bijectors.AffineCoupling(network, additive=True)
+    scan = bijectors.Scan(
+        lambda p: tfb.Chain([additive, bijectors.ActNorm(**p)]), {"b": [[1.0] * 4], "logs": [[0.1] * 4]}
+    )
+    steps = bijectors.Scan(lambda p: bijectors.AffineCoupling(network, additive=True), {"unused": [1.0, 2.0]})
+    for bijector, expected in ((additive, 0.0), (steps, 0.0)):
+        for log_det in (
+            bijector.forward_log_det_jacobian(tf.ones([3, 4])),
+            bijector.inverse_log_det_jacobian(2 * tf.ones([3, 4])),
+        ):
+            np.testing.assert_allclose(log_det, [expected] * 3)
+    assert not calls
+    np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([3, 4])), [1.2] * 3, rtol=1e-6)
+    for make in (conformance.scan, lambda dtype, **kw: conformance.scan(dtype, **kw).step(1)):
+        bijector = conformance.make((lambda d: make(d, additive=True), None), "float64")  # noqa: B023
+        x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2, 4)))
+        log_det = bijector.forward_log_det_jacobian(tf.identity(x))
+        bijector.forward(x)  # Leaves its log-det in the cache.
+        np.testing.assert_allclose(log_det, bijector.forward_log_det_jacobian(x), atol=1e-12)
+        assert log_det.shape == [2]
+
+
+# --- What a graph doesn't know ---
+
+
+@pytest.mark.parametrize("spec", [None, "axes"])
+def test_unknown_shapes_work_or_are_told(case, spec):
+    bijector, x, ndims = case
+    spec = tf.TensorSpec(None if spec is None else [None] * x.shape.rank)
+
+    @tf.function(input_signature=[spec])
+    def there_and_back(x):
+        y = bijector.forward(x)
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
+        return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y))
+
+    try:
+        y, log_det, back = there_and_back(x)
+    except ValueError as error:
+        assert "must know the number of channels" in str(error), error
+        return
+    np.testing.assert_allclose(back, x, atol=1e-4)
+    np.testing.assert_allclose(conformance.flat(y), conformance.flat(bijector.forward(x)), atol=1e-5)
+    np.testing.assert_allclose(log_det, bijector.forward_log_det_jacobian(x, ndims), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["scan_fused", "split_prior", "top_prior", "multi_scale"])
+def test_wrong_sizes_of_unknown_shapes_are_errors(name):
+    """Not taken for other images, nor an end of the process in a CPU kernel."""
+    bijector = conformance.make(conformance.REGISTRY[name], "float32")
+    forward = tf.function(bijector.forward, input_signature=[tf.TensorSpec(None)])
+    for shape in ([3], [2, 4], [1, 2, 2, 6], [1, 2, 2, 64]):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+            forward(tf.ones(shape))
+
+
+# --- Scan's parameters ---
+
+
+@pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist, tf.constant, tf.Variable])
+def test_scan_takes_parameters_of_every_kind(convert):
+    values = {"b": np.float32([[1, 2], [3, 4]]), "logs": np.float32([[0, 0.1], [0.2, 0]])}
+    scan = bijectors.Scan(lambda p: bijectors.ActNorm(**p), {k: convert(v) for k, v in values.items()})
+    chain = tfb.Chain([bijectors.ActNorm(**{k: v[i] for k, v in values.items()}) for i in (1, 0)])
+    x = tf.constant([[0.5, -1.0]])
+    for bijector in (scan, tfb.Chain([scan.step(1), scan.step(0)]), scan.copy(memory="store")):
+        np.testing.assert_allclose(bijector.forward(x), chain.forward(x), rtol=1e-6)
+        np.testing.assert_allclose(bijector.inverse(x), chain.inverse(x), rtol=1e-5, atol=1e-6)
+    deferred = tfp.util.DeferredTensor(tf.Variable(values["logs"]), lambda v: v + 0)
+    scan = bijectors.Scan(lambda p: bijectors.ActNorm(**p), values | {"logs": deferred})
+    np.testing.assert_allclose(scan.forward(x), chain.forward(x), rtol=1e-6)
+
+
+def test_scan_of_permutations_from_numpy(rng):
+    values = [bijectors.GlowStep.initial_values(4, 5, "shuffle", False, rng) for _ in range(3)]
+    stacked = {key: np.stack([v[key] for v in values]) for key in values[0]}
+    scan = bijectors.Scan(lambda p: bijectors.GlowStep(permutation="shuffle", parameters=p), stacked)
+    x = tf.constant(rng.normal(size=(2, 2, 2, 4)), "float32")
+    np.testing.assert_allclose(scan.inverse(tf.identity(scan.forward(x))), x, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({}, "one depth"),
+        ({"b": 1.0}, "one depth"),
+        ({"b": np.zeros([0, 3]), "logs": np.zeros([0, 3])}, "at least 1"),
+        ({"b": np.zeros([2, 3], int), "logs": np.zeros([2, 3], int)}, "floating"),
+        ({"b": np.zeros([2, 5, 3]), "logs": np.zeros([2, 3])}, r"batch shape \(5,\)"),
+        ({"b": np.zeros([2, 3]), "logs": np.zeros([2, 1])}, "shapes"),
+    ],
+)
+def test_scan_refuses_parameters(parameters, words):
+    with pytest.raises(ValueError, match=words):
+        bijectors.Scan(lambda p: bijectors.ActNorm(**p), parameters)
 
 
 def test_squeeze_takes_any_dtype_and_says_its_own():

@@ -2,9 +2,10 @@
 
 import abc
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._parameters import require_event
+from glow_tf.shapes import require_event
 
 
 class OnePassBijector(tfp.bijectors.Bijector):
@@ -23,6 +24,18 @@ class OnePassBijector(tfp.bijectors.Bijector):
     @abc.abstractmethod
     def _inverse_and_log_det(self, y, **kwargs):
         """Returns `inverse(y)` and log|det dy/dx|."""
+
+    @property
+    def has_constant_log_det(self) -> bool:
+        """Whether the log-det is the same for all inputs, so that `_constant_log_det(x)` computes it.
+
+        Not `is_constant_jacobian`, which TFP takes to mean an affine map: it computes `mean()` from it.
+        """
+        return False
+
+    def _constant_log_det(self, x):
+        """Returns the log-det, without the value, for inputs or outputs with the shape and dtype of x."""
+        raise NotImplementedError
 
     def _get_parameterization(self):
         # Unique: two of these share no cache, whatever their parameters. Comparing many tensors or networks
@@ -45,7 +58,17 @@ class OnePassBijector(tfp.bijectors.Bijector):
         return x
 
     def _forward_log_det_jacobian(self, x, **kwargs):
+        if self.has_constant_log_det:
+            return self._constant_log_det(x)
         return self._forward_and_log_det(x, **kwargs)[1]
 
     def _inverse_log_det_jacobian(self, y, **kwargs):
+        if self.has_constant_log_det:
+            return -self._constant_log_det(y)
         return -self._inverse_and_log_det(y, **kwargs)[1]
+
+
+def batch_zeros(x, event_ndims: int):
+    """Returns a zero for each event of x."""
+    shape = tf.shape(x)
+    return tf.zeros(shape[: tf.size(shape) - event_ndims], x.dtype)

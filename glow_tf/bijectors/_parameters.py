@@ -1,21 +1,39 @@
 """How the bijectors hold their parameters."""
 
+import math
+import numbers
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 
-def as_parameter(value, dtype):
-    """Keeps what may change later (tf.Variable, DeferredTensor); converts the rest to a tensor."""
-    if isinstance(value, (tf.Variable, tfp.util.DeferredTensor)):
-        return value
-    return tf.convert_to_tensor(value, dtype)
+def may_change(value) -> bool:
+    """Whether a parameter is read anew at each use, not converted once."""
+    return isinstance(value, (tf.Variable, tfp.util.DeferredTensor))
+
+
+def as_parameter(value, dtype=None):
+    """Keeps what may change later (tf.Variable, DeferredTensor); converts the rest to a tensor.
+
+    Raises:
+        ValueError: if what is kept has another dtype.
+    """
+    if not may_change(value):
+        return tf.convert_to_tensor(value, dtype)
+    if dtype is not None and value.dtype != dtype:
+        raise ValueError(
+            f"A bijector's parameters have one dtype, here {tf.as_dtype(dtype).name}, but {value.name!r} is "
+            f"{value.dtype.name}."
+        )
+    return value
 
 
 def common_dtype(values, default=tf.float32) -> tf.DType:
-    """Returns the dtype of the first of `values` that has one."""
+    """Returns the first floating dtype of `values`."""
     for value in values:
-        if getattr(value, "dtype", None) is not None:
-            return tf.as_dtype(value.dtype)
+        dtype = getattr(value, "dtype", None)
+        if dtype is not None and tf.as_dtype(dtype).is_floating:
+            return tf.as_dtype(dtype)
     return tf.as_dtype(default)
 
 
@@ -27,31 +45,9 @@ def require_all_or_none(name: str, **parameters):
     return not missing
 
 
-def require_event(name: str, x, min_ndims: int, n_channels=None):
-    """Raises a ValueError if `x` can't be an input: too few axes, or another number of channels.
-
-    Without it TensorFlow answers with the name of some inner operation, and for convolutions of a wrong rank
-    its CPU kernels end the process.
-
-    Args:
-        name: of the bijector, for the message.
-        x: tensor, the input.
-        min_ndims: int, axes of an event.
-        n_channels: int or None, of the last axis; not checked if None.
-    """
-    if x.shape.rank is None:
-        return
-    if x.shape.rank < min_ndims:
-        raise ValueError(
-            f"{name} needs inputs of at least {min_ndims} {'axes' if min_ndims > 1 else 'axis'}, got shape "
-            f"{x.shape}."
-        )
-    if n_channels is not None and x.shape[-1] not in (None, n_channels):
-        raise ValueError(f"{name} needs {n_channels} channels in the last axis, got shape {x.shape}.")
-
-
 def require_positive_int(name: str, value):
     """Raises a ValueError if `value` isn't a positive integer."""
-    if value is None or int(value) != value or value < 1:
+    number = isinstance(value, numbers.Real) and math.isfinite(value)
+    if not number or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}.")
     return int(value)

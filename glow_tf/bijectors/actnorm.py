@@ -7,10 +7,10 @@ from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
     require_all_or_none,
-    require_event,
     require_positive_int,
 )
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+from glow_tf.shapes import n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors
 
@@ -46,14 +46,15 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
 
         Args:
             n_channels: int, C. Not needed where `b` and `logs` are given.
-            b: float [C] tensor, tf.Variable or DeferredTensor; with `logs`.
+            b: float [C] tensor, tf.Variable or DeferredTensor; with `logs`. Batch axes may stand before C.
             logs: the same for the log of the scale, divided by 3.
             dtype: of the variables; float32 unless given.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
 
         Raises:
-            ValueError: if one of `b`, `logs` is missing, or `n_channels` isn't a positive integer.
+            ValueError: if one of `b`, `logs` is missing, their numbers of channels differ, or `n_channels`
+                isn't a positive integer.
         """
         dtype = tf.as_dtype(dtype or common_dtype([b, logs]))
         parameters = dict(locals())
@@ -64,9 +65,12 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
                 logs = tf.Variable(tf.zeros([n_channels], dtype), name="logs")
             self.b = as_parameter(b, dtype)
             self.logs = as_parameter(logs, dtype)
+            both = {"b": self.b, "logs": self.logs}
+            c = n_channels_of(self.b) or n_channels_of(self.logs)
+            require_shapes("ActNorm", both, batch=True, b=[c], logs=[c])
             # The bijector cache compares `parameters`: without the variables two ActNorms of the
             # same size would return each other's results.
-            parameters.update(b=self.b, logs=self.logs)
+            parameters.update(both)
             super().__init__(
                 forward_min_event_ndims=1,
                 is_constant_jacobian=True,
@@ -107,12 +111,15 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         return tangent_space.transform_coordinatewise(x, self, **kwargs)
 
     def _forward(self, x):
-        require_event(self.name, x, 1, self.b.shape[-1])
+        require_event(self.name, x, 1, n_channels_of(self.b))
         return (x + self.b) * tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs))
 
     def _inverse(self, y):
-        require_event(self.name, y, 1, self.b.shape[-1])
+        require_event(self.name, y, 1, n_channels_of(self.b))
         return y * tf.exp(-LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)) - self.b
 
     def _forward_log_det_jacobian(self, x):
-        return tf.reduce_sum(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs), -1)
+        log_scale = LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)
+        if n_channels_of(self.b) is None or n_channels_of(self.logs) is None:
+            log_scale += tf.zeros_like(self.b)  # Shapes that couldn't be compared: count every channel.
+        return tf.reduce_sum(log_scale, -1)

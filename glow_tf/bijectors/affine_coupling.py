@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import common_dtype, require_event
+from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
+from glow_tf.bijectors._parameters import common_dtype
+from glow_tf.shapes import require_event
 
 
 class AffineCoupling(OnePassBijector):
@@ -19,7 +20,8 @@ class AffineCoupling(OnePassBijector):
     ```
 
     For C channels x1 has C // 2 of them, and the network returns 2 (C - C // 2) channels (affine) or
-    C - C // 2 (additive).
+    C - C // 2 (additive), for each position or broadcast over them; their number must be known when a graph
+    is made.
 
     Events are vectors [C] or have spatial axes before C. A network that mixes positions says so with
     an attribute `event_ndims` (3 for one over images, as `CouplingNetwork`'s); without it every
@@ -54,7 +56,6 @@ class AffineCoupling(OnePassBijector):
             self._additive = bool(additive)
             super().__init__(
                 forward_min_event_ndims=getattr(network, "event_ndims", 1),
-                is_constant_jacobian=self._additive,
                 dtype=tf.as_dtype(dtype or common_dtype([network])),
                 validate_args=validate_args,
                 parameters=parameters,
@@ -75,29 +76,59 @@ class AffineCoupling(OnePassBijector):
         """Whether the second half is only shifted."""
         return self._additive
 
+    @property
+    def has_constant_log_det(self) -> bool:
+        """Whether the log-det is the same for all inputs: that of an additive coupling."""
+        return self._additive
+
     def _shift_and_log_scale(self, x1, n_rest):
         h = self._network(x1)
         wanted = n_rest if self._additive else 2 * n_rest
-        if h.shape[-1] != wanted:
+        if h.shape.rank == 0 or h.shape[-1] not in (None, wanted):
             raise ValueError(
                 f"The coupling network must return {wanted} channels for {x1.shape[-1]} + {n_rest} "
-                f"{'additive' if self._additive else 'affine'} ones, got {h.shape[-1]}."
+                f"{'additive' if self._additive else 'affine'} ones, got shape {h.shape}."
             )
+        h = self._at_each_position(h, x1, wanted)
         if self._additive:
             return h, None
         return h[..., 0::2], tf.math.log_sigmoid(h[..., 1::2] + 2.0)
 
+    @staticmethod
+    def _at_each_position(h, x1, n_channels):
+        """Broadcasts the network's output over the axes of its input: the log-det counts each position."""
+        static = [*x1.shape[:-1], n_channels]
+        if h.shape == static and None not in static:
+            return h
+        shape = tf.TensorShape(static)
+        if h.shape.rank is not None and (
+            h.shape.rank > shape.rank
+            or any(n not in (1, None, m) and m is not None for n, m in zip(h.shape[::-1], shape[::-1]))  # noqa: B905
+        ):
+            raise ValueError(
+                f"The coupling network must return what broadcasts to the shape {shape}, got {h.shape}."
+            )
+        return tf.broadcast_to(h, tf.concat([tf.shape(x1)[:-1], [n_channels]], 0))
+
     def _halves(self, x):
         require_event(self.name, x, self.forward_min_event_ndims)
         n = x.shape[-1]
-        if n is None or n < 2:
+        if n is None:
+            raise ValueError(
+                f"AffineCoupling must know the number of channels when its graph is made, got shape "
+                f"{x.shape}: tf.ensure_shape tells it."
+            )
+        if n < 2:
             raise ValueError(f"AffineCoupling needs at least 2 channels in the last axis, got {n}.")
         return x[..., : n // 2], x[..., n // 2 :]
 
     def _log_det(self, x, log_scale):
         if self._additive:
-            return tf.zeros([], x.dtype)
+            return self._constant_log_det(x)
         return tf.reduce_sum(log_scale, list(range(-self.forward_min_event_ndims, 0)))
+
+    def _constant_log_det(self, x):
+        return batch_zeros(x, self.forward_min_event_ndims)
 
     def _forward_and_log_det(self, x):
         x1, x2 = self._halves(x)

@@ -5,12 +5,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import require_positive_int
+from glow_tf.bijectors._parameters import as_parameter, require_positive_int
 from glow_tf.bijectors.actnorm import ActNorm
 from glow_tf.bijectors.affine_coupling import AffineCoupling
 from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
 from glow_tf.data_dependent_init import actnorm_statistics
 from glow_tf.networks import CouplingNetwork, network_initial_values
+from glow_tf.shapes import n_channels_of, require_shapes
 
 tfb = tfp.bijectors
 
@@ -64,7 +65,7 @@ class GlowStep(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            ValueError: for an unknown permutation, or less than two channels.
+            ValueError: for an unknown permutation, less than two channels, or parameters of other shapes.
         """
         arguments = dict(locals())
         if permutation not in PERMUTATIONS:
@@ -75,7 +76,8 @@ class GlowStep(OnePassBijector):
             )
             parameters = step_variables(values, dtype)
             arguments.update(parameters=parameters)  # A copy shares the variables.
-        p = parameters
+        p = {key: as_parameter(value) for key, value in parameters.items()}
+        self._require_shapes(p, permutation, additive)
         self.actnorm = ActNorm(b=p["actnorm_b"], logs=p["actnorm_logs"], validate_args=validate_args)
         dtype = self.actnorm.dtype
         if permutation == "invconv":
@@ -92,7 +94,6 @@ class GlowStep(OnePassBijector):
         self._chain = tfb.Chain([self.coupling, self.permutation, self.actnorm])
         super().__init__(
             forward_min_event_ndims=3,
-            is_constant_jacobian=additive,
             dtype=dtype,
             validate_args=validate_args,
             parameters=arguments,
@@ -114,9 +115,30 @@ class GlowStep(OnePassBijector):
         out = (c - c // 2) * (1 if additive else 2)
         return values | network_initial_values(c // 2, out, width, rng)
 
+    @staticmethod
+    def _require_shapes(p, permutation, additive):
+        c = n_channels_of(p["actnorm_b"]) if "actnorm_b" in p else None
+        shapes = {"actnorm_b": [c], "actnorm_logs": [c]}
+        shapes |= {"invconv": {"invconv_W": [c, c]}, "shuffle": {"shuffle_indices": [c]}}.get(permutation, {})
+        if c is not None:
+            shapes |= {"l_1_W": [3, 3, c // 2 + 1, None], "l_last_b": [(c - c // 2) * (1 if additive else 2)]}
+        require_shapes("GlowStep", p, **shapes)
+
     @classmethod
     def _parameter_properties(cls, dtype):
         return {}
+
+    @property
+    def has_constant_log_det(self) -> bool:
+        """Whether the log-det is the same for all inputs: with an additive coupling."""
+        return self.coupling.has_constant_log_det
+
+    @property
+    def n_channels(self):
+        """C."""
+        return n_channels_of(self.actnorm.b)
+
+    data_dependent_keys = ("actnorm_b", "actnorm_logs", "l_1_b", "l_1_logs", "l_2_b", "l_2_logs")
 
     def data_dependent_values(self, x):
         """Data-dependent initialisation of the step's actnorms, the network's included, in order.
@@ -125,7 +147,7 @@ class GlowStep(OnePassBijector):
             x: float [B, H, W, C], the step's input for the initialisation batch.
 
         Returns:
-            A dict of the new values, by the names of `initial_values`, and the step's output with them.
+            A dict of the new values, with the keys `data_dependent_keys`, and the step's output with them.
         """
         b, logs = actnorm_statistics(x)
         x = self.permutation.forward(ActNorm(b=b, logs=logs).forward(x))
@@ -134,6 +156,10 @@ class GlowStep(OnePassBijector):
         network = CouplingNetwork(parameters=network.weights | values, compute_dtype=network.compute_dtype)
         y = AffineCoupling(network, self.coupling.additive, dtype=self.dtype).forward(x)
         return {"actnorm_b": b, "actnorm_logs": logs} | values, y
+
+    def _constant_log_det(self, x):
+        parts = (self.actnorm, self.permutation, self.coupling)  # None changes the shape.
+        return sum(part.forward_log_det_jacobian(x, self.forward_min_event_ndims) for part in parts)
 
     def _forward_and_log_det(self, x):
         y = self._chain.forward(x)

@@ -1,5 +1,7 @@
 """Invertible 1x1 convolution, Table 1 (second row) of Kingma & Dhariwal (2018)."""
 
+import functools
+
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
@@ -8,10 +10,11 @@ import tensorflow_probability as tfp
 from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
+    may_change,
     require_all_or_none,
-    require_event,
     require_positive_int,
 )
+from glow_tf.shapes import n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors
 
@@ -37,8 +40,52 @@ def log_abs_det(w: tf.Tensor):
 
 
 def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
-    """Returns the inverse of [..., C, C] in the dtype of `w`, computed in float64."""
-    return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
+    """Returns the inverse of [..., C, C] in the dtype of `w`, computed in float64.
+
+    Raises:
+        ValueError: if a matrix is singular, or has values that aren't numbers, where that is seen at once; in
+            a tf.function TensorFlow raises its own error.
+    """
+    try:
+        return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            "The matrix of a 1x1 convolution can't be inverted: it is singular, or has values that aren't "
+            "finite."
+        ) from error
+
+
+class _NearIdentity(tfb.AutoCompositeTensorBijector):
+    """Any matrix x [..., C, C] -> I + x / (4 sqrt(C)).
+
+    A matrix of standard normal x is regular and well conditioned: its singular values are about 0.5 to 1.5.
+    """
+
+    def __init__(self, *, validate_args=False, name="near_identity"):
+        super().__init__(
+            forward_min_event_ndims=2,
+            is_constant_jacobian=True,
+            validate_args=validate_args,
+            parameters=dict(locals()),
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @staticmethod
+    def _scale(x):
+        return 4.0 * tf.sqrt(tf.cast(tf.shape(x)[-1], x.dtype))
+
+    def _forward(self, x):
+        return tf.eye(tf.shape(x)[-1], dtype=x.dtype) + x / self._scale(x)
+
+    def _inverse(self, y):
+        return (y - tf.eye(tf.shape(y)[-1], dtype=y.dtype)) * self._scale(y)
+
+    def _forward_log_det_jacobian(self, x):
+        return -tf.cast(tf.shape(x)[-1] ** 2, x.dtype) * tf.math.log(self._scale(x))
 
 
 class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
@@ -54,7 +101,8 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
     strictly lower, U strictly upper triangular, and P and sign_s are fixed: the log-det is sum(log_s).
 
     Events are vectors [C] or have any number of spatial axes before C (`event_ndims`). Log-det and
-    inverse are computed in float64 whatever the dtype.
+    inverse are computed in float64 whatever the dtype. `validate_args` asks whether W is invertible, P a
+    permutation, and sign_s of ones.
 
     #### References
 
@@ -82,7 +130,8 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
         Args:
             n_channels: int, C. Not needed where the parameters are given.
             parameterization: "dense" (parameter `w`) or "lu" (`p`, `lower`, `upper`, `sign_s`, `log_s`).
-            w: float [C, C] tensor, tf.Variable or DeferredTensor.
+            w: float [C, C] tensor, tf.Variable or DeferredTensor. Batch axes may stand before, here and
+                below.
             p: the same for the permutation matrix P [C, C].
             lower: the same for L [C, C]; only what is strictly below the diagonal is read.
             upper: the same for U [C, C]; only what is strictly above the diagonal is read.
@@ -95,7 +144,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
         Raises:
             ValueError: for an unknown parameterization, parameters of the other one or only some of
-                them, or an `n_channels` that isn't a positive integer.
+                them, other shapes, or an `n_channels` that isn't a positive integer.
         """
         dtype = tf.as_dtype(dtype or common_dtype([w, p, lower, upper, sign_s, log_s]))
         parameters = dict(locals())
@@ -119,6 +168,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
                 values[key] = as_parameter(value, dtype)
                 setattr(self, key, values[key])
             self._parameterization = parameterization
+            self._require_shapes(values)
             parameters.update(values)
             super().__init__(
                 forward_min_event_ndims=1,
@@ -128,6 +178,12 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
                 parameters=parameters,
                 name=name,
             )
+
+    @staticmethod
+    def _require_shapes(values):
+        c = next(filter(None, map(n_channels_of, values.values())), None)
+        shapes = {key: [c] if key.endswith("_s") else [c, c] for key in values}
+        require_shapes("Invertible1x1Conv", values, batch=True, **shapes)
 
     @staticmethod
     def _orthogonal(n_channels, seed):
@@ -151,9 +207,13 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     @classmethod
     def _parameter_properties(cls, dtype):
-        properties = tfp.util.ParameterProperties
-        matrices = {key: properties(event_ndims=2) for key in ("w", "p", "lower", "upper")}
-        return matrices | {key: properties(event_ndims=1) for key in ("sign_s", "log_s")}
+        square = lambda shape: tf.concat([shape, shape[-1:]], 0)
+        matrix = functools.partial(tfp.util.ParameterProperties, event_ndims=2, shape_fn=square)
+        vector = functools.partial(tfp.util.ParameterProperties, event_ndims=1)
+        # `make_trainable` takes the preferred ones: the dense parameterization.
+        lu = {key: matrix(is_preferred=False) for key in ("p", "lower", "upper")}
+        lu |= {key: vector(is_preferred=False) for key in ("sign_s", "log_s")}
+        return {"w": matrix(default_constraining_bijector_fn=_NearIdentity)} | lu
 
     @property
     def matrix(self) -> tf.Tensor:
@@ -162,8 +222,10 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
             return tf.convert_to_tensor(self.w)
         lower = tf.linalg.band_part(tf.convert_to_tensor(self.lower), -1, 0)
         lower = tf.linalg.set_diag(lower, tf.ones_like(tf.linalg.diag_part(lower)))
-        upper = tf.linalg.band_part(tf.convert_to_tensor(self.upper), 0, -1)
-        upper = tf.linalg.set_diag(upper, self.sign_s * tf.exp(tf.convert_to_tensor(self.log_s)))
+        upper = tf.convert_to_tensor(self.upper)
+        upper = tf.linalg.band_part(upper, 0, -1) - tf.linalg.band_part(upper, 0, 0)
+        # A sum, not `set_diag`: the batch axes of the two may differ.
+        upper += tf.linalg.diag(self.sign_s * tf.exp(tf.convert_to_tensor(self.log_s)))
         return tf.linalg.matmul(tf.convert_to_tensor(self.p), tf.linalg.matmul(lower, upper))
 
     def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
@@ -173,15 +235,29 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
     def _parameter_control_dependencies(self, is_init):
         if not self.validate_args:
             return []
-        value = self.w if self._parameterization == "dense" else self.log_s
+        lu = self._parameterization == "lu"
+        values = [self.p, self.sign_s, self.log_s, self.lower, self.upper] if lu else [self.w]
         # tf.Variables and DeferredTensors may change: those are checked at each use, the rest once.
-        if is_init == isinstance(value, (tf.Variable, tfp.util.DeferredTensor)):
+        if is_init == any(map(may_change, values)):
             return []
         # As by NumPy's matrix_rank: a determinant that should be 0 is seldom just that.
         sizes = tf.linalg.svd(tf.cast(self.matrix, tf.float64), compute_uv=False)
-        least = sizes.shape[-1] * np.finfo(np.float64).eps * sizes[..., 0]
-        message = "The matrix of Invertible1x1Conv must be invertible: its smallest singular value is x."
-        return [tf.debugging.assert_greater(sizes[..., -1], least, message)]
+        least = tf.cast(tf.shape(sizes)[-1], sizes.dtype) * np.finfo(np.float64).eps * sizes[..., 0]
+        regular = sizes[..., -1] > least
+        message = "The matrix of Invertible1x1Conv must be invertible, got one with the singular values"
+        checks = [tf.debugging.Assert(tf.reduce_all(regular), [message, sizes])]
+        if lu:
+            p = tf.convert_to_tensor(self.p)
+            ones = [tf.reduce_sum(p, axis) for axis in (-2, -1)]
+            permutation = tf.reduce_all(p * (p - 1.0) == 0.0) & tf.reduce_all(tf.stack(ones) == 1.0)
+            signs = tf.abs(tf.convert_to_tensor(self.sign_s)) == 1.0
+            checks += [
+                tf.debugging.Assert(permutation, ["p of Invertible1x1Conv must be a permutation, got", p]),
+                tf.debugging.Assert(
+                    tf.reduce_all(signs), ["sign_s of Invertible1x1Conv must be 1 or -1, got", self.sign_s]
+                ),
+            ]
+        return checks
 
     def _forward(self, x):
         return self._mix_channels(x, self.matrix)

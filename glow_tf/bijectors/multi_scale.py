@@ -1,6 +1,7 @@
 """The multi-scale architecture (figure 2b of the paper; section 3.6 of Dinh et al. 2017)."""
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
 
@@ -18,7 +19,8 @@ class MultiScale(OnePassBijector):
 
     Inputs float [..., H, W, C]; the latents are [..., H_l, W_l, C_l], the one that is split off first
     comes first. `tfd.TransformedDistribution` takes it, inverted, with a
-    `tfd.JointDistributionSequential` of one part a level as its base.
+    `tfd.JointDistributionSequential` of one part a level as its base. Its batch shape is that of its parts:
+    of a `TopPrior`'s labels.
 
     #### References
 
@@ -59,7 +61,14 @@ class MultiScale(OnePassBijector):
 
     @classmethod
     def _parameter_properties(cls, dtype):
-        return {}
+        # Every part gets images, with as many axes more than three as the caller's events have.
+        batched = tfp.util.BatchedComponentProperties
+        each = lambda name: lambda self, x_event_ndims: [x_event_ndims] * len(getattr(self, name))
+        return {
+            "flows": batched(event_ndims=each("flows")),
+            "splits": batched(event_ndims=each("splits")),
+            "top": batched(event_ndims=lambda self, x_event_ndims: x_event_ndims),
+        }
 
     @property
     def _parts_interact(self):

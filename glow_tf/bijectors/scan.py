@@ -8,9 +8,11 @@ depend on the depth; and as each step can be inverted, neither need the activati
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
+from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.kernels import loops
 from glow_tf.kernels.kernel import BijectorKernel, Inverted
+from glow_tf.shapes import as_batch, require_event, told_shape
 
 
 class Scan(OnePassBijector):
@@ -26,8 +28,8 @@ class Scan(OnePassBijector):
         "store": what the gradient of each step needs (most memory, least computation);
         "recompute": each step's input, as the original's gradient checkpointing;
         "reverse": the last step's output; each step's input is rebuilt by its inverse. Of the last steps, as
-            many as `keep_bytes` have room for, all that the gradient needs is kept: it saves their rebuilding.
-    The gradients are the same. They are of first order: they can't be differentiated again.
+            many as `keep_bytes` have room for, all that the gradient needs is kept: they aren't rebuilt.
+    The gradients are the same, and can be differentiated again, in reverse or in forward mode.
 
     `scan.step(k)` is the ordinary bijector of step k.
 
@@ -51,32 +53,45 @@ class Scan(OnePassBijector):
 
         Args:
             make_step: callable, dict of one step's weights -> bijector that keeps the event shape.
-            parameters: dict of tensors or tf.Variables [depth, ...], the same depth for all.
+            parameters: dict of tensors, arrays, tf.Variables or DeferredTensors [depth, ...], the same depth
+                for all.
             memory: "store", "recompute" or "reverse", see above.
             keep_bytes: int, how much "reverse" keeps of the last steps, see above. A SavedModel can only hold
                 the gradient if it is 0.
-            kernel: a faster equivalent of the steps, a `kernels.kernel.Kernel`; derived from them unless given.
+            kernel: a faster equivalent of the steps, a `kernels.kernel.Kernel`; derived from them by default.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
 
         Raises:
-            ValueError: for an unknown `memory`, or parameters that don't agree on the depth.
+            ValueError: for an unknown `memory`, parameters that don't agree on the depth, or steps with a
+                batch of parameters.
         """
         arguments = dict(locals())
         if memory not in loops.MEMORY:
             raise ValueError(f"memory must be one of {loops.MEMORY}, got {memory!r}.")
         if int(keep_bytes) != keep_bytes or keep_bytes < 0:
             raise ValueError(f"keep_bytes must be an integer, at least 0, got {keep_bytes!r}.")
-        depths = {key: value.shape[0] for key, value in parameters.items()}
-        if len(set(depths.values())) != 1:
-            raise ValueError(f"The parameters must be stacked to one depth, got {depths}.")
+        self._stacked = {key: as_parameter(value) for key, value in parameters.items()}
+        depths = {key: value.shape[0] if value.shape.rank else None for key, value in self._stacked.items()}
+        if len(set(depths.values())) != 1 or not all(depths.values()):
+            raise ValueError(f"The parameters must be stacked to one depth, at least 1, got {depths}.")
+        if not any(value.dtype.is_floating for value in self._stacked.values()):
+            raise ValueError(f"At least one of the parameters {sorted(depths)} must be floating.")
+        arguments.update(parameters=self._stacked)
         self._make_step = make_step
-        self._stacked = dict(parameters)
         self._memory = memory
         self._keep_bytes = int(keep_bytes)
         self._depth = next(iter(depths.values()))
-        self._kernel = kernel or BijectorKernel(make_step, parameters)
+        self._kernel = kernel or BijectorKernel(make_step, self._stacked)
         template = self.step(0)
+        batch_shape = template.experimental_batch_shape()
+        if batch_shape.rank:
+            raise ValueError(
+                f"The steps of a Scan can't have a batch of parameters, got the batch shape {batch_shape} "
+                f"for events of {template.forward_min_event_ndims} axes."
+            )
+        self._n_channels = getattr(template, "n_channels", None)
+        self._has_constant_log_det = getattr(template, "has_constant_log_det", template.is_constant_jacobian)
         super().__init__(
             forward_min_event_ndims=template.forward_min_event_ndims,
             is_constant_jacobian=template.is_constant_jacobian,
@@ -100,6 +115,21 @@ class Scan(OnePassBijector):
         """What training keeps of the forward pass."""
         return self._memory
 
+    @property
+    def has_constant_log_det(self) -> bool:
+        """Whether the log-det is the same for all inputs, as each step's is."""
+        return self._has_constant_log_det
+
+    def _constant_log_det(self, x):
+        n = self.forward_min_event_ndims
+        stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
+
+        def of_step(k):
+            step = self._make_step({key: value[k] for key, value in stacked.items()})
+            return step.forward_log_det_jacobian(x, n) + batch_zeros(x, n)
+
+        return tf.reduce_sum(tf.map_fn(of_step, tf.range(self.depth), fn_output_signature=x.dtype), 0)
+
     def step(self, k: int) -> tfp.bijectors.Bijector:
         """Returns the bijector of step `k`, which shares this one's variables.
 
@@ -112,7 +142,7 @@ class Scan(OnePassBijector):
         return self._make_step(
             {
                 key: tfp.util.DeferredTensor(value, take, shape=value.shape[1:])
-                if isinstance(value, tf.Variable)
+                if may_change(value)
                 else value[k]
                 for key, value in self._stacked.items()
             }
@@ -121,7 +151,8 @@ class Scan(OnePassBijector):
     def initialize(self, x):
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
-        The step bijectors must have a method `data_dependent_values(x)`, as `GlowStep`'s.
+        The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, and in
+        `data_dependent_keys` the keys of the values that it returns.
 
         Args:
             x: float [B, ...], the initialisation batch at this level's input.
@@ -135,8 +166,7 @@ class Scan(OnePassBijector):
             step = self._make_step({key: value[k] for key, value in stacked.items()})
             return step.data_dependent_values(x)
 
-        # The keys are known only from the step itself: trace one to see them.
-        keys = list(tf.function(values_of).get_concrete_function(0, x).structured_outputs[0])
+        keys = self.step(0).data_dependent_keys
         arrays = [
             tf.TensorArray(stacked[key].dtype, self.depth, element_shape=stacked[key].shape[1:])
             for key in keys
@@ -144,7 +174,7 @@ class Scan(OnePassBijector):
 
         def body(k, x, arrays):
             values, y = values_of(k, x)
-            y = tf.ensure_shape(y, x.shape)
+            y = told_shape(y, x.shape)
             return k + 1, y, [a.write(k, values[key]) for a, key in zip(arrays, keys, strict=True)]
 
         _, y, arrays = tf.while_loop(
@@ -162,13 +192,13 @@ class Scan(OnePassBijector):
 
     def _run(self, kernel, x, backwards=False):
         n = self.forward_min_event_ndims
+        require_event(self.name, x, n, self._n_channels)
         shape = tf.shape(x)
         event_shape = shape[tf.size(shape) - n :]
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
         weights, log_det = kernel.fold(stacked, event_shape)
-        batch = tf.reshape(x, tf.concat([[-1], event_shape], 0))
-        state = kernel.enter(tf.ensure_shape(batch, [None, *x.shape[x.shape.rank - n :]]))
+        state = kernel.enter(as_batch(x, n, self._n_channels))
         parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
         state, batch_log_det = loops.run(kernel, parts, state, weights, backwards)
-        y = tf.ensure_shape(tf.reshape(kernel.leave(state), shape), x.shape)
+        y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

@@ -8,10 +8,10 @@ from glow_tf.bijectors._parameters import (
     as_parameter,
     common_dtype,
     require_all_or_none,
-    require_event,
     require_positive_int,
 )
 from glow_tf.networks import conv_zeros, deinterleave
+from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
 
 
 class SplitPrior(OnePassBijector):
@@ -56,22 +56,27 @@ class SplitPrior(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            ValueError: if only some of the parameters are given, or `n_channels` isn't even.
+            ValueError: if only some of the parameters are given, they have other shapes, or `n_channels`
+                isn't even.
         """
         dtype = tf.as_dtype(dtype or common_dtype([w, b, logs]))
         parameters = dict(locals())
         with tf.name_scope(name):
             if not require_all_or_none("SplitPrior", w=w, b=b, logs=logs):
                 n = require_positive_int("n_channels", n_channels)
-                if n % 2:
-                    raise ValueError(f"SplitPrior needs an even number of channels, got {n}.")
                 w = tf.Variable(np.zeros([3, 3, n // 2 + 1, n]), dtype=dtype, name="w")
                 b = tf.Variable(np.zeros([n]), dtype=dtype, name="b")
                 logs = tf.Variable(np.zeros([n]), dtype=dtype, name="logs")
             self.w = as_parameter(w, dtype)
             self.b = as_parameter(b, dtype)
             self.logs = as_parameter(logs, dtype)
-            parameters.update(w=self.w, b=self.b, logs=self.logs)
+            given = {"w": self.w, "b": self.b, "logs": self.logs}
+            c = n_channels_of(self.b) or n_channels_of(self.w)
+            if c and c % 2:
+                raise ValueError(f"SplitPrior needs an even number of channels, got {c}.")
+            require_shapes("SplitPrior", given, w=[3, 3, c and c // 2 + 1, c], b=[c], logs=[c])
+            self._n_channels = c
+            parameters.update(given)
             super().__init__(
                 forward_min_event_ndims=3,
                 inverse_min_event_ndims=[3, 3],
@@ -90,28 +95,24 @@ class SplitPrior(OnePassBijector):
         return True
 
     def _mean_and_logs(self, z1):
-        shape = tf.shape(z1)
-        images = tf.reshape(z1, tf.concat([[-1], shape[-3:]], 0))
-        images = tf.ensure_shape(images, [None] + list(z1.shape[-3:]))
         h = conv_zeros(
-            images,
+            as_batch(z1, 3, self._n_channels and self._n_channels // 2),
             tf.convert_to_tensor(self.w),
             tf.convert_to_tensor(self.b),
             tf.convert_to_tensor(self.logs),
         )
-        restore = lambda t: tf.ensure_shape(tf.reshape(t, shape), z1.shape)
-        return [restore(part) for part in deinterleave(h)]
+        return [told_shape(tf.reshape(part, tf.shape(z1)), z1.shape) for part in deinterleave(h)]
 
     def _forward_and_log_det(self, x):
-        require_event(self.name, x, 3, self.b.shape[-1])
+        require_event(self.name, x, 3, self._n_channels)
         z1, z2 = tf.split(x, 2, -1)
         mean, logs = self._mean_and_logs(z1)
         return [z1, (z2 - mean) * tf.exp(-logs)], -tf.reduce_sum(logs, [-3, -2, -1])
 
     def _inverse_and_log_det(self, parts):
         z1, eps = parts
-        require_event(self.name, z1, 3, self.b.shape[-1] // 2)
-        require_event(self.name, eps, 3, self.b.shape[-1] // 2)
+        for part in parts:
+            require_event(self.name, part, 3, self._n_channels and self._n_channels // 2)
         mean, logs = self._mean_and_logs(z1)
         return tf.concat([z1, mean + eps * tf.exp(logs)], -1), -tf.reduce_sum(logs, [-3, -2, -1])
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._parameters import require_event
+from glow_tf.shapes import require_event
 
 tfb = tfp.bijectors
 
@@ -37,6 +37,10 @@ class Squeeze(tfb.AutoCompositeTensorBijector):
             parameters=parameters,
             name=name,
         )
+
+    @property
+    def _is_permutation(self):
+        return True
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -100,5 +104,8 @@ def _split_shape(x):
 
 
 def _transpose_last(x, order):
+    if x.shape.rank is None:
+        n = tf.rank(x) - len(order)
+        return tf.transpose(x, tf.concat([tf.range(n), n + order], 0))
     n = x.shape.rank - len(order)
     return tf.transpose(x, list(range(n)) + [n + i for i in order])

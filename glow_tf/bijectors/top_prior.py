@@ -2,11 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import as_parameter, require_event
+from glow_tf.bijectors._parameters import as_parameter, require_positive_int
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.networks import conv_zeros
+from glow_tf.shapes import require_event, require_shapes
 
 
 class TopPrior(OnePassBijector):
@@ -22,7 +24,7 @@ class TopPrior(OnePassBijector):
     log|det| = -sum(logs)
     ```
 
-    Float [..., H, W, C] both ways. With labels of a shape S the batch shape ends in S.
+    Float [..., H, W, C] both ways, an affine map. The labels' shape is the bijector's batch shape.
     """
 
     def __init__(
@@ -40,17 +42,29 @@ class TopPrior(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            ValueError: if the prior depends on labels and there are none.
+            ValueError: if the prior depends on labels and there are none, or they are out of range; or for
+                parameters of other shapes.
+            TypeError: if labels aren't integers.
         """
         arguments = dict(locals())
         parameters = {k: as_parameter(v, dtype) for k, v in (parameters or {}).items()}
         if "y_emb_W" in parameters and y is None:
             raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
-        self._n_channels = n_channels
+        n = 2 * require_positive_int("n_channels", n_channels)
+        shapes = {"p_W": [3, 3, n + 1, n], "y_emb_W": [None, n]}
+        shapes |= {f"{part}_{key}": [n] for part in ("p", "y_emb") for key in ("b", "logs")}
+        parts = [part for part in ("p", "y_emb") if f"{part}_W" in parameters]
+        wanted = {key: shape for key, shape in shapes.items() if key.rpartition("_")[0] in parts}
+        require_shapes("TopPrior", parameters, **wanted)
+        self._n_channels = n // 2
         self._weights = parameters
-        self._y = y
+        self._y = None
+        if "y_emb_W" in parameters:
+            self._y = self._labels(y, parameters["y_emb_W"].shape[0])
+        arguments.update(y=self._y)
         super().__init__(
             forward_min_event_ndims=3,
+            is_constant_jacobian=True,
             dtype=tf.as_dtype(dtype),
             validate_args=validate_args,
             parameters=arguments,
@@ -59,7 +73,18 @@ class TopPrior(OnePassBijector):
 
     @classmethod
     def _parameter_properties(cls, dtype):
-        return {}
+        return {"y": tfp.util.ParameterProperties(is_preferred=False)}
+
+    @staticmethod
+    def _labels(y, n_y):
+        y = tf.convert_to_tensor(y)
+        if not y.dtype.is_integer:
+            raise TypeError(f"Labels must be integers, got {y.dtype.name}.")
+        value = tf.get_static_value(y)
+        wrong = [] if value is None or n_y is None else value[(value < 0) | (value >= n_y)]
+        if len(wrong):
+            raise ValueError(f"Labels must be from 0 to {n_y - 1}, got {wrong[0]}.")
+        return y
 
     @staticmethod
     def initial_values(n_channels, learntop, n_y=None) -> dict:

@@ -1,16 +1,16 @@
 """The arithmetic of GlowStep as it runs: folded, in few operations, with its gradient written out.
 
-It is the same function as `bijectors.GlowStep`, its definition, to which the tests hold it in float64. Training,
-sampling and the export all run the `forward` and `inverse` below.
+It is the same function as `bijectors.GlowStep`, its definition, to which the tests hold it in float64.
+Training, sampling and the export all run the `forward` and `inverse` below.
 
 - The state of the steps is an image with a channel of ones before its own, x' = [1, x]. So actnorm and the
-  permutation are one matrix, x' M with M = [[1, b s W], [0, diag(s) W]] and s = exp(3 logs); and the first half of
-  the result, [1, x1], is what the first convolution takes: a channel that is 1 on the border alone is one that is
-  1 everywhere less one that is 1 inside.
+  permutation are one matrix, x' M with M = [[1, b s W], [0, diag(s) W]] and s = exp(3 logs); and the first
+  half of the result, [1, x1], is what the first convolution takes: a channel that is 1 on the border alone
+  is one that is 1 everywhere less one that is 1 inside.
 - The scales of the network are in its kernels. It returns all shifts, then all log-odds of the scales, u + 2.
 - What the border channel and the bias add to the last convolution is one [H, W, out] map.
-- The gradient of the last convolution is two matrix products with the neighbourhoods of its few outputs: oneDNN's
-  filter gradient from many channels to few is up to five times slower.
+- The gradient of the last convolution is two matrix products with the neighbourhoods of its few outputs:
+  oneDNN's filter gradient from many channels to few is up to five times slower.
 """
 
 import tensorflow as tf
@@ -42,8 +42,8 @@ class GlowStepKernel(Kernel):
     def fold(self, parameters, event_shape):
         """See `Kernel`; `parameters` are those of `GlowStep.initial_values`, stacked.
 
-        The weights are, each with the depth as its first axis: m [1 + C, 1 + C]; k1 [3, 3, 1 + C // 2, width], b1
-        [width]; k2 [width, width], b2 [width]; k3 [3, 3, width, out], b3 [10, out], the factor of
+        The weights are, each with the depth as its first axis: m [1 + C, 1 + C]; k1 [3, 3, 1 + C // 2, width],
+        b1 [width]; k2 [width, width], b2 [width]; k3 [3, 3, width, out], b3 [10, out], the factor of
         `border_patches`.
         """
         p = parameters
@@ -90,7 +90,7 @@ class GlowStepKernel(Kernel):
 
     @staticmethod
     def fold_map(weights, height: int, width: int):
-        """Returns the weights for images of one size: b3 [depth, height, width, out], which saves a product."""
+        """Returns the weights for images of one size: b3 is the map, [depth, height, width, out], itself."""
         *weights, b3 = weights
         maps = border_patches(height, width, b3.dtype) @ b3
         return [*weights, tf.reshape(maps, [-1, height, width, b3.shape[-1]])]
@@ -212,9 +212,9 @@ def _network_backward(network, x1, a1, a2, dh):
 
 
 def _neighbourhoods(dy):
-    """Returns [N H W, 9 out]: of each position, the gradients of the outputs that a 3x3 convolution sends it to.
+    """Returns [N H W, 9 out]: of each position, the gradients of the outputs that a 3x3 convolution adds it to.
 
-    In the order of the kernel's taps: the first one sends it down and to the right.
+    In the order of the kernel's taps: the first one adds a position to what is below it and to the right.
     """
     height, width = _size(dy)
     padded = tf.pad(dy, [[0, 0], [1, 1], [1, 1], [0, 0]])

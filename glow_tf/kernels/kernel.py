@@ -8,8 +8,8 @@ import tensorflow as tf
 class Kernel(abc.ABC):
     """One step of a Scan, on batches [N, event], both ways and with its gradient.
 
-    A step's weights are a list of tensors, its slices of the stacked ones. Residuals are what `backward` needs
-    besides the step's input x and output y, a list of tensors too.
+    A step's weights are a list of tensors, its slices of the stacked ones. Residuals are what `backward`
+    needs besides the step's input x and output y, a list of tensors too.
     """
 
     @abc.abstractmethod

@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from glow_tf.shapes import told_shape
+
 
 class Store:
     """Keeps all that the gradient needs."""
@@ -81,15 +83,13 @@ def segments(memory: str, keep_bytes: int, kernel, x, weights) -> list[tuple]:
 
 
 def _n_bytes(spec, x):
-    """Returns the bytes of a tensor: an int, or an int64 tensor where the shape is known only when it runs."""
+    """Returns the bytes of a tensor: an int, or an int64 tensor where only the run knows its shape."""
     sizes = [tf.shape(x, tf.int64)[axis] if size is None else size for axis, size in enumerate(spec.shape)]
     return math.prod([spec.dtype.size, *sizes])
 
 
 def run(kernel, parts, x, weights, backwards: bool = False):
     """Runs all steps.
-
-    The gradient is of first order: it can't be differentiated again.
 
     Args:
         kernel: does one step.
@@ -111,7 +111,7 @@ def run(kernel, parts, x, weights, backwards: bool = False):
                 y, step_log_det, residuals = kernel.forward(_take(stacked, position(k)), x)
                 kept = policy.keep(x, residuals)
                 saved = [array.write(k - start, value) for array, value in zip(saved, kept, strict=True)]
-                return k + 1, tf.ensure_shape(y, x.shape), log_det + step_log_det, saved
+                return k + 1, told_shape(y, x.shape), log_det + step_log_det, saved
 
             kept = policy.keep(x, kernel.residual_specs(x, stacked))
             saved = [_array(stop - start, like.dtype, like.shape) for like in kept]
@@ -124,18 +124,19 @@ def run(kernel, parts, x, weights, backwards: bool = False):
             saved.append(kept)
 
         def gradient(dy, dlog_det):
+            readable = [[_readable(array) for array in arrays] for arrays in saved]
             inverses = kernel.fold_inverse(stacked) if any(part[0] is Reverse for part in parts) else []
 
             def part_gradient(policy, start, stop, kept, y, dy, gradients):
                 def body(k, y, dy, gradients):
                     step = _take([*stacked, *(inverses if policy is Reverse else [])], position(k))
                     x, residuals = policy.recall(kernel, step, [a.read(k - start) for a in kept], y)
-                    x = tf.ensure_shape(x, y.shape)
+                    x = told_shape(x, y.shape)
                     step = step[: len(stacked)]
                     dx, dweights = kernel.backward(step, x, y, residuals, dy, dlog_det)
                     dweights = [g for g in dweights if g is not None]
                     gradients = [a.write(position(k), g) for a, g in zip(gradients, dweights, strict=True)]
-                    return k - 1, x, tf.ensure_shape(dx, y.shape), gradients
+                    return k - 1, x, told_shape(dx, y.shape), gradients
 
                 _, *results = _while(lambda k, *_: k >= start, body, [stop - 1, y, dy, gradients], depth)
                 return results
@@ -143,7 +144,7 @@ def run(kernel, parts, x, weights, backwards: bool = False):
             floating = [i for i, w in enumerate(stacked) if w.dtype.is_floating]
             gradients = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
             state = y, dy, gradients
-            for part, kept in zip(reversed(parts), reversed(saved), strict=True):
+            for part, kept in zip(reversed(parts), reversed(readable), strict=True):
                 state = part_gradient(*part, kept, *state)
             _, dx, gradients = state
             dweights = dict(zip(floating, [array.stack() for array in gradients], strict=True))
@@ -173,3 +174,14 @@ def _take(stacked, k):
 
 def _array(size, dtype, element_shape):
     return tf.TensorArray(dtype, size, element_shape=element_shape, clear_after_read=False)
+
+
+def _readable(array):
+    """Returns a TensorArray that was written eagerly as one of the graph that is made now, if one is.
+
+    So it is for `tape.jacobian` and `batch_jacobian`, which vectorize the gradient in a graph of its own.
+    """
+    if tf.executing_eagerly() or tf.is_symbolic_tensor(array.flow):
+        return array
+    values = array.stack()
+    return _array(values.shape[0], values.dtype, values.shape[1:]).unstack(values)

@@ -1,0 +1,179 @@
+"""Whatever the shapes of parameters and of networks' outputs: the log-det is right, or they are refused."""
+
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from glow_tf import bijectors
+from glow_tf.networks import CouplingNetwork, network_initial_values
+
+few = hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
+sizes = st.integers(1, 3)
+shapes = st.lists(sizes, max_size=3).map(tuple)
+values = lambda shape, seed=0: tf.constant(np.random.default_rng(seed).normal(0, 0.5, shape))
+
+
+def assert_log_det_is_the_jacobians(bijector, event_shape):
+    """Compares with the Jacobian, an event for each member of the bijector's batch."""
+    n = len(event_shape)
+    batch = bijector.experimental_batch_shape(x_event_ndims=n)
+    x = values([*batch, *event_shape], 9)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = bijector.forward(tf.identity(x))
+        assert y.shape == x.shape
+        # Members of the batch don't depend on each other: the sum has the Jacobian of each.
+        rows = tf.unstack(tf.reshape(y, [-1, np.prod(event_shape, dtype=int)]), axis=1)
+        rows = [tf.reduce_sum(row) for row in rows]
+    jacobian = np.stack([tape.gradient(row, x) for row in rows]).reshape([len(rows), -1, len(rows)])
+    expected = np.linalg.slogdet(jacobian.transpose(1, 0, 2))[1].reshape(batch)
+    log_det = bijector.forward_log_det_jacobian(tf.identity(x), n)
+    np.testing.assert_allclose(tf.broadcast_to(log_det, batch), expected, atol=1e-9)
+    np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x, atol=1e-9)
+
+
+def check(make, event_shape, allowed):
+    """Makes a bijector of shapes that are `allowed`, or sees that they are refused in a sentence."""
+    if not allowed:
+        with pytest.raises(ValueError, match="must have the shapes .*; got "):
+            make()
+        return
+    assert_log_det_is_the_jacobians(make(), event_shape)
+
+
+def broadcast(*shapes):
+    """Whether shapes broadcast."""
+    try:
+        return np.broadcast_shapes(*shapes) is not None
+    except ValueError:
+        return False
+
+
+@few
+@hypothesis.given(b=shapes, logs=shapes)
+@hypothesis.example(b=(3,), logs=(1,))
+@hypothesis.example(b=(1,), logs=(3,))
+@hypothesis.example(b=(), logs=())
+@hypothesis.example(b=(2, 1, 3), logs=(3, 3))
+def test_actnorm(b, logs):
+    allowed = b and logs and b[-1] == logs[-1] and broadcast(b[:-1], logs[:-1])
+    make = lambda: bijectors.ActNorm(b=values(b), logs=values(logs, 1))
+    check(make, (b or [1])[-1:], allowed)
+
+
+@few
+@hypothesis.given(w=shapes)
+def test_dense(w):
+    make = lambda: bijectors.Invertible1x1Conv(w=values(w))
+    check(make, w[-1:], len(w) >= 2 and w[-1] == w[-2])
+
+
+@few
+@hypothesis.given(
+    size=sizes, batches=st.lists(st.sampled_from([(), (), (2,), (1,), (3, 2)]), min_size=5, max_size=5)
+)
+def test_lu_batches(size, batches):
+    make = lambda: lu([(*batch, *[size] * n) for batch, n in zip(batches, (2, 2, 2, 1, 1), strict=True)])
+    check(make, (size,), broadcast(*batches))
+
+
+@few
+@hypothesis.given(size=sizes, other=sizes, which=st.integers(0, 4), axis=st.integers(0, 1))
+def test_lu_sizes(size, other, which, axis):
+    wanted = [[size, size], [size, size], [size, size], [size], [size]]
+    wanted[which][axis % len(wanted[which])] = other
+    check(lambda: lu(wanted), (size,), size == other)
+
+
+def lu(shapes):
+    p, lower, upper, sign_s, log_s = (values(shape, i) for i, shape in enumerate(shapes))
+    if p.shape.rank >= 2 and p.shape[-1] == p.shape[-2]:
+        p = tf.eye(p.shape[-1], batch_shape=p.shape[:-2], dtype=p.dtype)[..., ::-1]
+    return bijectors.Invertible1x1Conv(
+        parameterization="lu", p=p, lower=lower, upper=upper, sign_s=tf.sign(sign_s), log_s=log_s
+    )
+
+
+@few
+@hypothesis.given(
+    batch=st.sampled_from([(), (2,)]),
+    kept=st.lists(st.booleans(), max_size=3),
+    additive=st.booleans(),
+    event_ndims=st.sampled_from([1, 3]),
+)
+@hypothesis.example(batch=(2,), kept=[True, False, False], additive=False, event_ndims=3)
+@hypothesis.example(batch=(2,), kept=[False, True, True], additive=False, event_ndims=3)
+@hypothesis.example(batch=(2,), kept=[], additive=False, event_ndims=3)
+def test_coupling_network_that_broadcasts(batch, kept, additive, event_ndims):
+    """Its output has fewer axes than its input, or some of size 1."""
+    weights = values([1, 2 if additive else 4])
+
+    def network(x1):
+        h = tf.tanh(tf.tensordot(x1, weights, 1))
+        axes = h.shape.rank - 1
+        for axis in range(max(axes - len(kept), 0)):
+            del axis
+            h = tf.reduce_mean(h, 0)
+        for axis, keep in enumerate(kept[: h.shape.rank - 1]):
+            h = h if keep else tf.reduce_mean(h, axis, keepdims=True)
+        return h
+
+    network.event_ndims = event_ndims
+    bijector = bijectors.AffineCoupling(network, additive, dtype="float64")
+    x = values([*batch, 2, 2, 3], 9)
+    # One event of everything: members of a batch may depend on each other here.
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = bijector.forward(tf.identity(x))
+    jacobian = tape.jacobian(y, x, experimental_use_pfor=False).numpy().reshape([tf.size(x)] * 2)
+    log_det = bijector.forward_log_det_jacobian(tf.identity(x), 3)
+    assert log_det.shape == batch
+    np.testing.assert_allclose(tf.reduce_sum(log_det), np.linalg.slogdet(jacobian)[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 2, 2), (1, 1, 2, 2, 2), (3, 2, 2), (2, 2, 3), (2, 2, 1), ()])
+def test_coupling_network_whose_output_does_not_fit(shape):
+    coupling = bijectors.AffineCoupling(lambda x: tf.zeros(shape))
+    with pytest.raises(ValueError, match="The coupling network must return") as error:
+        coupling.forward(tf.zeros([1, 2, 2, 2]))
+    assert str(tf.TensorShape(shape)) in str(error.value)
+
+
+PRIORS = {"w": (3, 3, 3, 4), "b": (4,), "logs": (4,)}
+TOP = {key: value.shape for key, value in bijectors.TopPrior.initial_values(2, True, 3).items()}
+NETWORK = {
+    key: value.shape for key, value in network_initial_values(2, 4, 5, np.random.default_rng(0)).items()
+}
+STEP = {
+    key: value.shape
+    for key, value in bijectors.GlowStep.initial_values(
+        4, 5, "invconv", False, np.random.default_rng(0)
+    ).items()
+}
+
+
+@few
+@hypothesis.given(
+    part=st.sampled_from(["split", "top", "network", "step"]), which=st.integers(0, 11), shape=shapes
+)
+def test_parameters_of_networks_have_their_shapes(part, which, shape):
+    wanted, make = {
+        "split": (PRIORS, lambda p: bijectors.SplitPrior(**p)),
+        "top": (TOP, lambda p: bijectors.TopPrior(2, p, [0, 1])),
+        "network": (NETWORK, lambda p: CouplingNetwork(parameters=p)),
+        "step": (STEP, lambda p: bijectors.GlowStep(parameters=p)),
+    }[part]
+    key = sorted(wanted)[which % len(wanted)]
+    make({k: tf.zeros(s) + tf.eye(*s) if k == "invconv_W" else tf.zeros(s) for k, s in wanted.items()})
+    if shape != wanted[key]:
+        with pytest.raises(ValueError, match="must have the shapes .*; got "):
+            make({k: tf.zeros(shape if k == key else s) for k, s in wanted.items()})
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 4)])
+def test_coupling_network_of_a_low_rank(shape):
+    network = CouplingNetwork(4, 4, 5)
+    with pytest.raises(ValueError, match="at least 3 axes"):
+        network(tf.zeros(shape))
