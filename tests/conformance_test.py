@@ -267,7 +267,7 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(tf.broadcast_to(log_det, [3])))
     expected = tape.gradient(loss, [x, *plain.trainable_variables])
     expected = [tf.convert_to_tensor(g) for g in expected]
-    modes = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 3000), ("reverse", 2**20)]
+    modes = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000), ("reverse", 2**20)]
     for memory, keep_bytes in modes:
         for fused in (False, True):
             bijector = new((lambda d: scan(d, permutation, additive, fused, memory, keep_bytes), None))  # noqa: B023

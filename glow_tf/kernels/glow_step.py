@@ -42,8 +42,8 @@ class GlowStepKernel(Kernel):
     def fold(self, parameters, event_shape):
         """See `Kernel`; `parameters` are those of `GlowStep.initial_values`, stacked.
 
-        The weights are, each with the depth as its first axis: m [1 + C, 1 + C]; k1 [3, 3, 1 + C // 2, width],
-        b1 [width]; k2 [width, width], b2 [width]; k3 [3, 3, width, out], b3 [10, out], the factor of
+        The weights are, each with the depth as its first axis: m [1 + C, 1 + C]; k1 [3, 3, 1 + C // 2,
+        width], b1 [width]; k2 [width, width], b2 [width]; k3 [3, 3, width, out], b3 [10, out], the factor of
         `border_patches`.
         """
         p = parameters
@@ -111,9 +111,9 @@ class GlowStepKernel(Kernel):
         if self._additive:
             y2, log_det, scale = x2 + h, tf.zeros(tf.shape(x)[:1], x.dtype), []
         else:
-            shift, scale = self._shift_and_scale(h)
+            shift, scale, log_det = _shift_and_scale(x, h)
             y2 = (x2 + shift) * scale
-            log_det, scale = _sum_of_logs(x, scale), [_like(x, scale)]
+            scale = [_like(x, scale)]
         return _like(x, tf.concat([x1, y2], 1)), log_det, [*hidden, *scale]
 
     def inverse(self, weights, y):
@@ -124,15 +124,10 @@ class GlowStepKernel(Kernel):
         if self._additive:
             x2, log_det, scale = y2 - h, tf.zeros(tf.shape(y)[:1], y.dtype), []
         else:
-            shift, scale = self._shift_and_scale(h)
+            shift, scale, log_det = _shift_and_scale(y, h)
             x2 = y2 / scale - shift
-            log_det, scale = _sum_of_logs(y, scale), [_like(y, scale)]
+            scale = [_like(y, scale)]
         return _like(y, tf.concat([x1, x2], 1) @ inverse_m), log_det, [*hidden, *scale]
-
-    @staticmethod
-    def _shift_and_scale(h):
-        half = h.shape[-1] // 2
-        return h[:, :half], tf.sigmoid(h[:, half:])
 
     def residual_specs(self, x, weights):
         """See `Kernel`."""
@@ -174,6 +169,14 @@ def _fold_second(p):
     return tf.squeeze(p["l_2_W"], [1, 2]) * scale[:, None, :], p["l_2_b"] * scale
 
 
+def _shift_and_scale(x, h):
+    """Returns rows of shifts and scales, and the sum of the scales' logs for each of the images x."""
+    half = h.shape[-1] // 2
+    shift, log_odds = h[:, :half], h[:, half:]
+    log_scale = tf.math.log_sigmoid(log_odds)  # Where the scale itself is 0 in float32, its log isn't -inf.
+    return shift, tf.sigmoid(log_odds), tf.reduce_sum(_like(x, log_scale), [1, 2, 3])
+
+
 def _network(network, x1):
     """Returns the network's output, rows of shifts and log-odds, and its hidden layers.
 
@@ -212,7 +215,7 @@ def _network_backward(network, x1, a1, a2, dh):
 
 
 def _neighbourhoods(dy):
-    """Returns [N H W, 9 out]: of each position, the gradients of the outputs that a 3x3 convolution adds it to.
+    """Returns [N H W, 9 out]: of each position, the gradients of the nine outputs that it has a part in.
 
     In the order of the kernel's taps: the first one adds a position to what is below it and to the right.
     """
@@ -243,7 +246,3 @@ def _like(x, rows):
 def _size(x):
     """Returns the height and the width of images, static where they are known."""
     return [x.shape[i] or tf.shape(x)[i] for i in (1, 2)]
-
-
-def _sum_of_logs(x, scale):
-    return tf.reduce_sum(tf.math.log(_like(x, scale)), [1, 2, 3])

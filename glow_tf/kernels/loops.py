@@ -173,6 +173,8 @@ def _take(stacked, k):
 
 
 def _array(size, dtype, element_shape):
+    if tf.is_tensor(size):
+        size = tf.maximum(size, 1)  # XLA compiles no reading of an array of none, even if nothing is read.
     return tf.TensorArray(dtype, size, element_shape=element_shape, clear_after_read=False)
 
 
