@@ -136,8 +136,17 @@ def train_batches(
 
 
 def init_batch(data: Images | Files, hps: dict):
-    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'."""
+    """Returns (images, labels, noise) for data-dependent initialisation, as the training batches'.
+
+    Raises:
+        UsageError: if --n_batch_init leaves no image.
+    """
     n = min(hps["local_batch_init"], len(data))
+    if n < 1:
+        raise UsageError(
+            f"--n_batch_init is the number of images of the data-dependent initialisation, at least 1; got "
+            f"{hps['n_batch_init']}."
+        )
     return next(iter(train_batches(data, hps, n)))
 
 

@@ -14,7 +14,8 @@ def inverse_error(run: Run, batch) -> float:
 def _inverse_error(glow):
     @tf.function
     def error(images, labels, noise):
-        restored = glow.decode_float(glow.encode(images, labels, noise), labels)
+        y = labels if glow.config.ycond else None
+        restored = glow.decode_float(glow.encode(images, y, noise), y)
         return tf.reduce_max(tf.abs(restored - glow.dequantize(images, noise)))
 
     return error

@@ -1,121 +1,34 @@
 """Glow: from a configuration to a bijector to a distribution over images."""
 
-import dataclasses
 import functools
 import math
+import warnings
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf import quantization
+from glow_tf import inputs, quantization
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
-from glow_tf.bijectors.glow_step import PERMUTATIONS, step_variables
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR
+from glow_tf.bijectors.glow_step import step_variables
+from glow_tf.config import COUPLINGS, GlowConfig
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR, problems
 from glow_tf.kernels.glow_step import GlowStepKernel
-from glow_tf.kernels.loops import MEMORY
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
-COUPLINGS = ("additive", "affine")
-
-DTYPES = ("float32", "float64", "mixed_bfloat16")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GlowConfig:
-    """What defines a Glow; names are the original's, defaults its CIFAR-10 model's.
-
-    Attributes:
-        image_size: int, height and width, or a pair (height, width); 2^n_levels divides both.
-        n_channels: int, of the images.
-        n_levels: int, L in the paper.
-        depth: int, steps of flow a level, K in the paper.
-        width: int, channels of the coupling networks' hidden layers.
-        flow_permutation: "reverse", "shuffle" or "invconv".
-        flow_coupling: "additive" or "affine".
-        learntop: whether the top prior is learned.
-        ycond: whether the top prior depends on a label.
-        n_y: int, the number of labels.
-        n_bits_x: int, 1 to 8, bits a dimension of the images.
-        memory: "store", "recompute" or "reverse": what training keeps, see `bijectors.Scan`.
-        keep_bytes: int, how much "reverse" keeps of each level's last steps, which aren't rebuilt then.
-        dtype: "float32", "float64", or "mixed_bfloat16", where only the coupling networks'
-            convolutions are bfloat16: faster, and bits per dimension within 0.002; but decoding what was
-            encoded is off by up to 0.002 (half a bin of 8 bits), not by 1e-6, for the networks round.
-
-    Raises:
-        ValueError: for a value that isn't allowed; the message names it and what is.
-    """
-
-    image_size: int | tuple[int, int] = 32
-    n_channels: int = 3
-    n_levels: int = 3
-    depth: int = 32
-    width: int = 512
-    flow_permutation: str = "invconv"
-    flow_coupling: str = "affine"
-    learntop: bool = True
-    ycond: bool = False
-    n_y: int = 10
-    n_bits_x: int = 8
-    memory: str = "reverse"
-    keep_bytes: int = 2**26
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Checks every value."""
-        for name in ("n_channels", "n_levels", "depth", "width", "n_y"):
-            value = getattr(self, name)
-            if int(value) != value or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-        allowed = {
-            "flow_permutation": PERMUTATIONS,
-            "flow_coupling": COUPLINGS,
-            "memory": MEMORY,
-            "dtype": DTYPES,
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}.")
-        quantization.require_n_bits(self.n_bits_x)
-        divisor = 2**self.n_levels
-        for size in self.image_shape[:2]:
-            if int(size) != size or size < 1 or size % divisor:
-                raise ValueError(
-                    f"image_size {self.image_size!r} must be a positive multiple of "
-                    f"2^n_levels = {divisor}: each of the {self.n_levels} levels halves it."
-                )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, n_channels)."""
-        size = self.image_size
-        height, width = (size, size) if isinstance(size, (int, np.integer)) else size
-        return int(height), int(width), self.n_channels
-
-    @property
-    def n_dims(self) -> int:
-        """M = height * width * n_channels."""
-        return math.prod(self.image_shape)
-
-    @property
-    def eps_shapes(self) -> list[tuple[int, int, int]]:
-        """The shapes of the latents, the level that is split off first comes first."""
-        height, width, channels = self.image_shape
-        shapes = []
-        for _ in range(self.n_levels):
-            height, width, channels = height // 2, width // 2, channels * 2
-            shapes.append((height, width, channels))
-        shapes[-1] = (height, width, 2 * channels)  # The last level isn't split.
-        return shapes
+__all__ = ["COUPLINGS", "Glow", "GlowConfig"]
 
 
 class Glow(tf.Module):
     """A Glow: variables, bijector, distribution, and what one does with them.
 
-    Images are uint8 [B, height, width, n_channels], labels int [B] (only with `ycond`), latents a list
-    of float [B, *shape] for the shapes `config.eps_shapes`.
+    Images are uint8 [B, height, width, n_channels], 0 to 255 whatever `n_bits_x` is, which keeps their top
+    bits. Labels, only with `ycond`, are integers of any type, [B] or one for all. Latents are a list of float
+    [B, *shape] for the shapes `config.eps_shapes`. B may be 0.
+
+    What is given is checked: a wrong value is a ValueError, and if its type is wrong a TypeError too; what
+    only the run of a graph knows is a tf.errors.InvalidArgumentError of that run.
 
     #### References
 
@@ -127,21 +40,19 @@ class Glow(tf.Module):
 
         Args:
             config: what defines the model.
-            seed: int, for the initial values; new ones at each call unless given.
+            seed: int, at least 0, for the initial values; new ones at each call unless given.
             name: of the module.
         """
         super().__init__(name=name)
         self.config = config
-        rng = np.random.default_rng(seed)
-        self._dtype = "float64" if config.dtype == "float64" else "float32"
-        self._compute_dtype = "bfloat16" if config.dtype == "mixed_bfloat16" else None
-        additive = config.flow_coupling == "additive"
+        rng = np.random.default_rng(None if seed is None else inputs.require_int("seed", seed, 0))
+        self._dtype = config.variable_dtype
         self.levels, self.splits = [], []
         for level, (_, _, channels) in enumerate(config.eps_shapes):
             last = level == config.n_levels - 1
             channels *= 1 if last else 2
             steps = [
-                GlowStep.initial_values(channels, config.width, config.flow_permutation, additive, rng)
+                GlowStep.initial_values(channels, config.width, config.flow_permutation, config.additive, rng)
                 for _ in range(config.depth)
             ]
             stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
@@ -168,14 +79,13 @@ class Glow(tf.Module):
 
     def _scan(self, level: int, memory: str = "reverse", keep_bytes: int = 0) -> Scan:
         config = self.config
-        additive = config.flow_coupling == "additive"
-
+        kind = config.flow_permutation, config.additive, config.compute_dtype
         return Scan(
-            functools.partial(_step, config.flow_permutation, additive, self._compute_dtype),
+            functools.partial(_step, *kind),
             self.levels[level],
             memory=memory,
             keep_bytes=keep_bytes,
-            kernel=GlowStepKernel(config.flow_permutation, additive, self._compute_dtype),
+            kernel=GlowStepKernel(*kind),
             name=f"level_{level}",
         )
 
@@ -189,28 +99,28 @@ class Glow(tf.Module):
             A `tfb.Bijector`, float [..., height, width, n_channels] -> list of n_levels latents.
 
         Raises:
-            ValueError: if the model is conditioned on labels and there are none, or they are out of
-                range.
+            ValueError: if labels are missing, or there are some though the model isn't conditioned on
+                them; if they have another shape, or are out of range.
         """
-        return self._flow(y, self.config.memory, 0)
+        return self._flow(self._labels(y), self.config.memory, 0)
 
-    def _training_flow(self, y) -> MultiScale:
-        """Returns `flow(y)`, faster to train, which a SavedModel can't hold.
+    def _training_flow(self, labels) -> MultiScale:
+        """Returns a flow that is faster to train than `flow(y)`, which a SavedModel can't hold.
 
         Kept activations are in TensorArrays, and a SavedModel holds no gradient that needs one of these.
         """
-        return self._flow(y, self.config.memory, self.config.keep_bytes)
+        return self._flow(labels, self.config.memory, self.config.keep_bytes)
 
-    def _inference_flow(self, y) -> MultiScale:
+    def _inference_flow(self, labels) -> MultiScale:
         """Returns a flow that keeps nothing of a forward pass; its gradient, if asked for, rebuilds all."""
-        return self._flow(y, "reverse", 0)
+        return self._flow(labels, "reverse", 0)
 
-    def _flow(self, y, memory, keep_bytes):
+    def _flow(self, labels, memory, keep_bytes):
         flows = [
             tfb.Chain([self._scan(level, memory, keep_bytes), Squeeze()], name=f"flow_{level}")
             for level in range(self.config.n_levels)
         ]
-        top = TopPrior(self._top_channels, self.top, self._labels(y), dtype=self._dtype)
+        top = TopPrior(self._top_channels, self.top, labels, dtype=self._dtype)
         return MultiScale(flows, self.splits, top, name="glow")
 
     @property
@@ -218,7 +128,7 @@ class Glow(tf.Module):
         """The bijector image -> list of n_levels latents; with `ycond`, see `flow(y)`."""
         return self.flow()
 
-    def distribution(self, y=None, temperature=1.0) -> tfd.TransformedDistribution:
+    def distribution(self, y=None, temperature=1.0, name=None) -> tfd.TransformedDistribution:
         """Returns the distribution of dequantised images.
 
         Its samples know their log-density: `log_prob` of a tensor that `sample` returned inverts nothing. A
@@ -227,27 +137,52 @@ class Glow(tf.Module):
         `tf.saved_model.SaveOptions(experimental_custom_gradients=False)`). To train, `losses` is faster.
 
         Args:
-            y: int labels [B] or scalar; only with `ycond`. Its shape is the batch shape.
-            temperature: float scalar, or [B]: scales the latents' standard deviation (section 6.2).
+            y: int labels [B] or scalar; only with `ycond`. Its shape is the batch shape, and each label has
+                samples of its own.
+            temperature: float scalar, or [B], finite and at least 0: scales the latents' standard deviation
+                (section 6.2). A tf.Variable, or a `tfp.util.DeferredTensor`, is read whenever the
+                distribution is asked, and has a gradient. At 0 there are samples, but no density.
+            name: of the distribution. TFP makes one up unless given, which may be that of another one in a
+                joint distribution.
 
         Returns:
             A `tfd.TransformedDistribution`, event shape [height, width, n_channels].
+
+        Raises:
+            ValueError: as `flow`; if the temperature is negative or no finite number, or its shape doesn't
+                fit the labels.
         """
+        labels = self._labels(y)
         return tfd.TransformedDistribution(
-            distribution=self._base(y, temperature), bijector=tfb.Invert(self.flow(y)), name="glow"
+            distribution=self._base(labels, temperature),
+            bijector=tfb.Invert(self._flow(labels, self.config.memory, 0)),
+            name=name,
         )
 
-    def _base(self, y, temperature):
-        scale = tf.convert_to_tensor(temperature, self._dtype)
-        batch = tf.shape(scale) if y is None else tf.broadcast_dynamic_shape(tf.shape(y), tf.shape(scale))
-        static = scale.shape
-        if y is not None:
-            static = tf.broadcast_static_shape(static, tf.convert_to_tensor(y).shape)
+    def _base(self, labels, temperature):
+        scale = inputs.temperature(temperature, self._dtype)
+        static, batch = scale.shape, tf.shape(scale)
+        if labels is not None:
+            try:
+                static = tf.broadcast_static_shape(static, labels.shape)
+            except ValueError as error:
+                raise ValueError(
+                    f"A temperature of shape {scale.shape} doesn't fit labels of shape {labels.shape}."
+                ) from error
+            batch = tf.broadcast_dynamic_shape(batch, tf.shape(labels))
 
-        def part(shape):
-            parts = tf.broadcast_to(scale[..., None, None, None], tf.concat([batch, shape], 0))
-            parts = tf.ensure_shape(parts, [*static, *shape])
-            return tfd.Independent(tfd.Normal(tf.zeros([], parts.dtype), parts), 3)
+        def part(event):
+            shape = [*static, *event]
+
+            def latent_scale(temperature):
+                scale = inputs.temperature(temperature, self._dtype)[..., None, None, None]
+                return tf.ensure_shape(tf.broadcast_to(scale, tf.concat([batch, event], 0)), shape)
+
+            if isinstance(temperature, (tf.Variable, tfp.util.DeferredTensor)):
+                parts = tfp.util.DeferredTensor(temperature, latent_scale, dtype=self._dtype, shape=shape)
+            else:
+                parts = latent_scale(scale)
+            return tfd.Independent(tfd.Normal(tf.zeros([], self._dtype), parts), 3)
 
         base = tfd.JointDistributionSequential([part(shape) for shape in self.config.eps_shapes])
         # TFP keeps the parts here, in a dict with the number of a graph as key; tracked, such a key would
@@ -258,40 +193,26 @@ class Glow(tf.Module):
 
     # --- Inputs, checked ---
 
-    def _labels(self, y):
-        if not self.config.ycond:
-            return None
-        if y is None:
-            raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
-        y = tf.convert_to_tensor(y)
-        if not y.dtype.is_integer:
-            raise TypeError(f"Labels must be integers, got {y.dtype.name}.")
-        n_y = self.config.n_y
-        value = tf.get_static_value(y)
-        if value is not None:
-            wrong = np.asarray(value)[(np.asarray(value) < 0) | (np.asarray(value) >= n_y)]
-            if wrong.size:
-                raise ValueError(f"Labels must be from 0 to {n_y - 1}, got {wrong.ravel()[0]}.")
-            return y
-        message = f"Labels must be from 0 to {n_y - 1}."
-        checks = [
-            tf.debugging.assert_non_negative(y, message),
-            tf.debugging.assert_less(y, tf.cast(n_y, y.dtype), message),
-        ]
-        with tf.control_dependencies([c for c in checks if c is not None]):
-            return tf.identity(y)
+    def _labels(self, y, n_images=None):
+        if self.config.ycond:
+            if y is None:
+                raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
+            return inputs.labels(y, self.config.n_y, n_images)
+        if y is not None:
+            raise ValueError("This Glow isn't conditioned on labels (ycond is False): it takes no y.")
+        return None
 
     def dequantize(self, images, noise=None, seed=None):
         """Returns x', the dequantised images, float [B, height, width, n_channels].
 
         Args:
-            images: uint8 [B, height, width, n_channels].
-            noise: float, the shape of `images`: u itself; new if None.
-            seed: int or int [2] for new noise.
+            images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
+            noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new if None.
+            seed: for new noise: an integer of any type, or a pair of them. The same number is the same seed.
 
         Raises:
-            TypeError: if images aren't uint8.
-            ValueError: if images have another shape.
+            TypeError: if images aren't uint8, or noise isn't floating.
+            ValueError: if images or noise have another shape, or noise is out of range.
         """
         images = tf.convert_to_tensor(images)
         if not images.shape[-3:].is_compatible_with(self.config.image_shape):
@@ -299,11 +220,12 @@ class Glow(tf.Module):
                 f"Images must be [B, {', '.join(map(str, self.config.image_shape))}], got shape "
                 f"{images.shape}."
             )
-        x = quantization.preprocess(images, self.config.n_bits_x, self._dtype)
+        n_bits = self.config.n_bits_x
+        x = quantization.preprocess(images, n_bits, self._dtype)
         if noise is None:
-            seed = _stateless_seed(seed)
-            noise = quantization.dequantization_noise(tf.shape(x), self.config.n_bits_x, seed, x.dtype)
-        return x + tf.cast(noise, x.dtype)
+            seed = inputs.stateless_seed(seed)
+            return x + quantization.dequantization_noise(tf.shape(x), n_bits, seed, x.dtype)
+        return x + inputs.noise(noise, x, n_bits)
 
     # --- What one does with it ---
 
@@ -311,12 +233,60 @@ class Glow(tf.Module):
         """Data-dependent initialisation, in the order of the flow, coupling networks included.
 
         Args:
-            images: uint8 [B, height, width, n_channels].
+            images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits. A warning
+                says so if all of them are in one bin.
             y: int labels [B]; not used, as in the original, where no normalisation depends on it.
-            noise: float, the shape of `images`: u itself; new unless given.
+            noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
+
+        Raises:
+            ValueError: if there are no images, or values within the flow don't differ, or aren't finite, so
+                that no scale can give them unit variance. The model is left as it was.
         """
         del y
-        self._initialize(self.dequantize(images, noise))
+        images = tf.convert_to_tensor(images)
+        x = self.dequantize(images, noise)
+        if not tf.executing_eagerly():
+            self._initialize(x)
+            return
+        if not tf.size(x):
+            raise ValueError(f"Data-dependent initialisation needs images, got none: shape {x.shape}.")
+        self._warn_of_one_bin(images)
+        initialized = [
+            (level, key) for level in self.levels for key in level if key.endswith(("_b", "_logs"))
+        ]
+        before = [tf.identity(level[key]) for level, key in initialized]
+        self._initialize(x)
+        problem = self._initialization_problem()
+        if problem:
+            for (level, key), value in zip(initialized, before, strict=True):
+                level[key].assign(value)
+            raise ValueError(
+                f"Data-dependent initialisation from {x.shape[0]} images: {problem} The model is as it was."
+            )
+
+    def _warn_of_one_bin(self, images):
+        least, most = (int(reduce(tf.cast(images, tf.int32))) for reduce in (tf.reduce_min, tf.reduce_max))
+        size = 2 ** (8 - self.config.n_bits_x)
+        if least // size == most // size:
+            warnings.warn(
+                f"The images to initialise from have values from {least} to {most}, which are all in one of "
+                f"the {2**self.config.n_bits_x} bins. Images are 0 to 255: n_bits_x={self.config.n_bits_x} "
+                "keeps the top bits.",
+                stacklevel=3,
+            )
+
+    def _initialization_problem(self) -> str | None:
+        for level, variables in enumerate(self.levels):
+            for name in ("actnorm", "l_1", "l_2"):
+                b, logs = (variables[f"{name}_{key}"].numpy() for key in ("b", "logs"))
+                for what, wrong in problems(b, logs).items():
+                    if wrong.any():
+                        step, channel = np.argwhere(wrong)[0]
+                        return (
+                            f"the values that {name} of level {level}, step {step}, normalises {what} in "
+                            f"{wrong[step].sum()} of {wrong.shape[1]} channels (the first is {channel})."
+                        )
+        return None
 
     @tf.function(reduce_retracing=True)
     def _initialize(self, x):
@@ -336,17 +306,18 @@ class Glow(tf.Module):
         """Returns bits per dimension of each image, float32 [B].
 
         Args:
-            images: uint8 [B, height, width, n_channels].
-            y: int labels [B]; only with `ycond`.
-            noise: float, the shape of `images`: u itself, nothing is random then.
-            seed: int or int [2] for new noise.
+            images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
+            y: int labels [B] or scalar; only with `ycond`.
+            noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself, nothing is random then.
+            seed: for new noise: an integer of any type, or a pair of them. The same number is the same seed.
 
         Raises:
-            TypeError: if images aren't uint8, or labels not integers.
-            ValueError: if images have another shape, or labels are missing or out of range.
+            TypeError: if images aren't uint8, labels not integers, or noise not floating.
+            ValueError: if images, labels or noise have another shape, or are out of range; if labels are
+                missing, or there are some though the model isn't conditioned on them.
         """
         x = self.dequantize(images, noise, seed)
-        _, log_prob = self._latents_and_log_prob(self._inference_flow(y), x)
+        _, log_prob = self._latents_and_log_prob(self._inference_flow(self._labels(y, _batch(x))), x)
         return tf.cast(self._bits(log_prob), tf.float32)
 
     def _bits(self, log_prob):
@@ -356,18 +327,23 @@ class Glow(tf.Module):
         """Returns the original's training loss and its parts, each float [B].
 
         Args:
-            images: uint8 [B, height, width, n_channels].
-            y: int labels [B]; only with `ycond`.
+            images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
+            y: int labels [B] or scalar; only with `ycond`.
             weight_y: float, the weight of the classifier's loss; 0 leaves the classifier out.
-            noise: float, the shape of `images`: u itself; new unless given.
+            noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
 
         Returns:
             A dict: loss = bits_x + weight_y * bits_y; bits_x, bits per dimension; bits_y, the
             classifier's cross-entropy in bits; pred_loss, 1 where its most likely label is wrong.
             Without a classifier bits_y is 0 and pred_loss 1, as in the original.
+
+        Raises:
+            TypeError, ValueError: as `bits_per_dim`.
         """
-        flow = self._training_flow(y)
-        eps, log_prob = self._latents_and_log_prob(flow, self.dequantize(images, noise))
+        x = self.dequantize(images, noise)
+        labels = self._labels(y, _batch(x))
+        flow = self._training_flow(labels)
+        eps, log_prob = self._latents_and_log_prob(flow, x)
         bits_x = self._bits(log_prob)
         if not (self.config.ycond and weight_y > 0):
             return dict(loss=bits_x, bits_x=bits_x, bits_y=0 * bits_x, pred_loss=1 + 0 * bits_x)
@@ -375,31 +351,36 @@ class Glow(tf.Module):
         w = self.classifier
         logits = tf.reduce_mean(z, [1, 2]) @ tf.convert_to_tensor(w["W"]) + w["b"]
         logits *= tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(w["logs"]))
-        y = tf.cast(y, tf.int64)
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        labels = tf.broadcast_to(labels, tf.shape(logits)[:1])
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         bits_y = cross_entropy / math.log(2.0)
-        wrong = tf.cast(tf.argmax(logits, -1) != y, bits_x.dtype)
+        wrong = tf.cast(tf.argmax(logits, -1) != labels, bits_x.dtype)
         return dict(loss=bits_x + weight_y * bits_y, bits_x=bits_x, bits_y=bits_y, pred_loss=wrong)
 
     def encode(self, images, y=None, noise=None) -> list[tf.Tensor]:
         """Returns the latents of images, the level that is split off first comes first.
 
         Args:
-            images: uint8 [B, height, width, n_channels].
-            y: int labels [B]; only with `ycond`.
-            noise: float, the shape of `images`: u itself; new unless given.
+            images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
+            y: int labels [B] or scalar; only with `ycond`.
+            noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
+
+        Raises:
+            TypeError, ValueError: as `bits_per_dim`.
         """
-        return self._inference_flow(y).forward(self.dequantize(images, noise))
+        x = self.dequantize(images, noise)
+        return self._inference_flow(self._labels(y, _batch(x))).forward(x)
 
     def decode_float(self, eps, y=None) -> tf.Tensor:
         """Returns the dequantised images of latents, float [B, height, width, n_channels].
 
         Args:
             eps: list of n_levels float [B, *shape].
-            y: int labels [B]; only with `ycond`.
+            y: int labels [B] or scalar; only with `ycond`.
 
         Raises:
-            ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`.
+            ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`; for labels,
+                as `bits_per_dim`.
         """
         shapes = self.config.eps_shapes
         eps = [tf.convert_to_tensor(e, self._dtype) for e in eps]
@@ -411,7 +392,7 @@ class Glow(tf.Module):
                 f"Latents must be a list of [B, *shape] for the shapes {shapes}, got "
                 f"{[tuple(e.shape) for e in eps]}."
             )
-        return self._inference_flow(y).inverse(eps)
+        return self._inference_flow(self._labels(y, _batch(eps[-1]))).inverse(eps)
 
     def decode(self, eps, y=None) -> tf.Tensor:
         """Returns the images of latents, uint8 [B, height, width, n_channels]; see `decode_float`."""
@@ -421,25 +402,22 @@ class Glow(tf.Module):
         """Returns new images, uint8 [n, height, width, n_channels].
 
         Args:
-            n: int, how many.
+            n: int, how many, at least 0.
             y: int labels [n] or scalar; only with `ycond`.
             temperature: float scalar or [n], at least 0; the paper shows 0.7 (section 6.2).
-            seed: int or int [2]; the same seed gives the same images.
+            seed: an integer of any type, or a pair of them. The same number gives the same images.
 
         Raises:
-            ValueError: if the temperature is negative or not finite.
+            TypeError: if n or labels aren't integers.
+            ValueError: if n or the temperature is negative, or the temperature isn't finite; for labels, as
+                `bits_per_dim`.
         """
-        value = tf.get_static_value(tf.convert_to_tensor(temperature))
-        if value is not None and not (np.isfinite(value).all() and (value >= 0).all()):
-            raise ValueError(f"temperature must be finite and at least 0, got {temperature!r}.")
-        if self.config.ycond and y is not None:
-            y = tf.broadcast_to(self._labels(y), [n])
-        scale = tf.convert_to_tensor(temperature, self._dtype)
-        scale = tf.broadcast_to(scale, [n])[:, None, None, None]
-        seeds = tf.random.split(_stateless_seed(seed), self.config.n_levels)
+        n = inputs.n_samples(n)
+        scale = tf.broadcast_to(inputs.temperature(temperature, self._dtype, n), [n])[:, None, None, None]
+        seeds = inputs.split_seed(inputs.stateless_seed(seed), self.config.n_levels)
         eps = [
             scale * tf.random.stateless_normal([n, *shape], s, dtype=self._dtype)
-            for shape, s in zip(self.config.eps_shapes, tf.unstack(seeds), strict=True)
+            for shape, s in zip(self.config.eps_shapes, seeds, strict=True)
         ]
         return self.decode(eps, y)
 
@@ -469,9 +447,8 @@ def _step(permutation, additive, compute_dtype, parameters):
     )
 
 
-def _stateless_seed(seed):
-    """Returns int [2]: a new seed for None. The stateless generators give the same on any device."""
-    if seed is None:
-        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
-    seed = tf.convert_to_tensor(seed)
-    return tf.stack([seed, tf.zeros_like(seed)]) if seed.shape.rank == 0 else seed
+def _batch(x):
+    """Returns B of images or latents [B, H, W, C], static where it is known; None for a single image."""
+    if x.shape.rank is not None and x.shape.rank < 4:
+        return None
+    return tf.shape(x)[-4] if x.shape.rank is None or x.shape[-4] is None else x.shape[-4]

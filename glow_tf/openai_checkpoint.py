@@ -1,5 +1,6 @@
 """Reads the TF1 checkpoints that OpenAI's code writes (`model_best_loss.ckpt` and the like)."""
 
+import pathlib
 import re
 
 import numpy as np
@@ -36,18 +37,63 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
 
     Args:
         model: of the same hyperparameters as the checkpoint.
-        path: the prefix of the checkpoint, for example `logs/model_best_loss.ckpt`.
+        path: the prefix of the checkpoint, for example `logs/model_best_loss.ckpt`; or one of its files, or
+            the folder that it is in, if the file `checkpoint` there names it or there is no other one.
         average: whether to load the Polyak averages instead of the raw weights, which the original
             evaluates.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
-            misshaped or left over by the original's name.
+            misshaped or left over by the original's name. Or if it is cut or damaged, the folder holds
+            several, or its path has a character that TensorFlow can't read.
     """
-    path = str(path)
-    if not tf.io.gfile.exists(path + ".index"):
-        raise FileNotFoundError(f"There is no checkpoint {path!r}: no file {path + '.index'!r}.")
+    path = _prefix(path)
+    if re.search(r"[\[\\]", path):  # TensorFlow takes it for a pattern.
+        raise ValueError(f"TensorFlow can't read a checkpoint with [ or \\ in its path; rename {path!r}.")
+    try:
+        _restore(model, path, average)
+    except _UNREADABLE as error:
+        raise ValueError(f"The checkpoint {path!r} is damaged, or can't be read: {error}") from error
+
+
+# What TensorFlow raises for files that are cut, missing or something else; it translates only some.
+_UNREADABLE = (tf.errors.OpError, OSError, RuntimeError, IndexError)
+
+
+def _prefix(path) -> str:
+    """Returns the prefix of the checkpoint that a path names: a prefix, one of its files, or its folder."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return _only_prefix(path)
+    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", str(path))
+    for candidate in (str(path), prefix):
+        if pathlib.Path(candidate + ".index").is_file():
+            return candidate
+    raise FileNotFoundError(f"There is no checkpoint {str(path)!r}: no file {prefix + '.index'!r}.")
+
+
+def _only_prefix(folder: pathlib.Path) -> str:
+    """Returns the prefix of a folder's checkpoint: the latest one by TensorFlow's notes, or the only one."""
+    found = sorted(str(file)[: -len(".index")] for file in folder.glob("*.index"))
+    # The folder may have been moved since: only the name counts.
+    notes = folder / "checkpoint"
+    text = notes.read_text("utf-8", "replace") if notes.is_file() else ""
+    named = re.search(r'^model_checkpoint_path: "(.*)"$', text, re.M)
+    latest = str(folder / pathlib.PurePosixPath(named[1]).name) if named else None
+    if latest in found:
+        return latest
+    if not found:
+        raise FileNotFoundError(f"There is no checkpoint in the folder {str(folder)!r}: no file NAME.index.")
+    if len(found) > 1:
+        raise ValueError(
+            f"There are {len(found)} checkpoints in the folder {str(folder)!r}; give the prefix of one: "
+            f"{', '.join(found)}."
+        )
+    return found[0]
+
+
+def _restore(model, path, average):
     reader = tf.train.load_checkpoint(path)
     shapes = reader.get_variable_to_shape_map()
     wanted = _names(model)
@@ -77,17 +123,15 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
             f"The checkpoint {path!r} doesn't fit the model {model.config}:\n  " + "\n  ".join(problems)
         )
 
-    stacked = {}
+    # All is read before anything is assigned.
+    values = {}
     for name, (variable, step) in wanted.items():
         value = reader.get_tensor(stored(name, variable.trainable))
         rank = len(variable.shape) - (step is not None)
-        value = value.reshape(_squeezed(value.shape, rank))
-        if step is None:
-            variable.assign(value)
-        else:
-            stacked.setdefault(variable.ref(), []).append(value)
-    for ref, values in stacked.items():
-        ref.deref().assign(np.stack(values))
+        values.setdefault(variable.ref(), []).append(value.reshape(_squeezed(value.shape, rank)))
+    for ref, parts in values.items():
+        variable = ref.deref()
+        variable.assign(np.reshape(parts, variable.shape))
 
 
 def _squeezed(shape, rank: int) -> list[int]:

@@ -13,6 +13,7 @@ Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
 import abc
 import contextlib
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -122,8 +123,11 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         # Set in __init__, not by the caller.
         for key in ("jit_compile", "is_legacy_optimizer"):
             config.pop(key, None)
+        learning_rate = self._serialize_hyperparameter(self._learning_rate)
+        if isinstance(learning_rate, np.generic):
+            learning_rate = float(learning_rate)
         return config | {
-            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
+            "learning_rate": learning_rate,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "weight_decay": self.weight_factor,
@@ -132,6 +136,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
 
 
 # The powers are in the step size: TF's kernels are told that they are 0.
+@tf_keras.saving.register_keras_serializable(package="glow_tf")
 class Adamax(_AveragingOptimizer):
     """The original's "adamax".
 
@@ -158,6 +163,7 @@ class Adamax(_AveragingOptimizer):
         )
 
 
+@tf_keras.saving.register_keras_serializable(package="glow_tf")
 class Adam(_AveragingOptimizer):
     """The original's "adam".
 
@@ -186,6 +192,7 @@ class Adam(_AveragingOptimizer):
         )
 
 
+@tf_keras.saving.register_keras_serializable(package="glow_tf")
 class WarmUp(tf_keras.optimizers.schedules.LearningRateSchedule):
     """learning_rate * min(1, step / warmup_steps): the first step has rate 0."""
 

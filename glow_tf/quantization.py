@@ -1,6 +1,7 @@
 """Images as integers and as floats, and bits per dimension (appendix A of Theis et al. 2016).
 
-An image of `n_bits` has 2^n_bits values a dimension. The model's density is over dequantised images,
+Images are uint8, 0 to 255, whatever `n_bits` is: it keeps the top bits, 2^n_bits values a dimension. The
+model's density is over dequantised images,
 x' = floor(x / 2^(8 - n_bits)) / 2^n_bits - 0.5 + u with u uniform on [0, 2^-n_bits).
 """
 
@@ -8,20 +9,20 @@ import math
 
 import tensorflow as tf
 
+from glow_tf.inputs import require_int
+
 
 def require_n_bits(n_bits) -> int:
     """Returns `n_bits`; raises a ValueError if it isn't an integer from 1 to 8."""
-    if int(n_bits) != n_bits or not 1 <= n_bits <= 8:
-        raise ValueError(f"n_bits_x must be an integer from 1 to 8, got {n_bits!r}.")
-    return int(n_bits)
+    return require_int("n_bits_x", n_bits, 1, 8)
 
 
 def preprocess(images, n_bits: int, dtype=tf.float32) -> tf.Tensor:
     """Maps uint8 images to the lower edges of their bins, in [-0.5, 0.5).
 
     Args:
-        images: uint8, any shape.
-        n_bits: int, 1 to 8.
+        images: uint8, any shape, 0 to 255.
+        n_bits: int, 1 to 8: how many of the top bits are kept.
         dtype: of the result.
 
     Returns:
@@ -39,7 +40,7 @@ def preprocess(images, n_bits: int, dtype=tf.float32) -> tf.Tensor:
 
 
 def dequantization_noise(shape, n_bits: int, seed, dtype=tf.float32) -> tf.Tensor:
-    """Returns u, uniform on [0, 2^-n_bits), from a stateless seed (int [2])."""
+    """Returns u, uniform on [0, 2^-n_bits), of a shape, from a stateless seed (int [2])."""
     return tf.random.stateless_uniform(shape, seed, 0.0, 2.0**-n_bits, dtype)
 
 

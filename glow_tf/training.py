@@ -1,24 +1,71 @@
 """The tf_keras.Model that `fit` trains, and the callbacks that belong to every training."""
 
+import dataclasses
+import functools
 import math
 
 import tensorflow as tf
 import tf_keras
 from tqdm.auto import tqdm
 
-from glow_tf.glow import Glow
+from glow_tf import inputs, quantization
+from glow_tf.glow import Glow, GlowConfig
 
 STATISTICS = ("loss", "bits_x", "bits_y", "pred_loss")
 
 
-class GlowModel(tf_keras.Model):
-    """Trains a Glow with `fit`, evaluates it with `evaluate`.
+class GlowVariables(tf_keras.layers.Layer):
+    """A Glow's variables as a layer: Keras' own files and summaries pass over a tf.Module that isn't one."""
 
-    Datasets give (images, labels, noise): uint8 [B, H, W, C], int [B], and float [B, H, W, C], the u
-    that `Glow.losses` takes. As the noise comes with the data, a step is a function of its batch,
-    and two replicas see what one would. The metrics are the means over all examples of the four
-    statistics of `Glow.losses`; bits_x is bits per dimension. A dataset to evaluate may give weights too,
-    float [B]: 0 for an example that only fills up a batch, for as many examples on every replica.
+    def __init__(self, glow: Glow):
+        """Takes the Glow."""
+        super().__init__(name="glow")
+        self.glow = glow
+        self.built = True
+
+    def save_own_variables(self, store):
+        """Puts the values into a dict."""
+        for i, variable in enumerate(self.glow.variables):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store):
+        """Takes the values from a dict; raises a ValueError if they are of another Glow: nothing changes."""
+        variables = self.glow.variables
+        values = [store[str(i)][()] for i in range(len(store.keys()))]
+        shapes = [tuple(v.shape) for v in variables]
+        if [v.shape for v in values] != shapes:
+            raise ValueError(
+                f"These are the weights of another model than {self.glow.config}: the shapes of its "
+                f"{len(shapes)} variables are {shapes}, those of the file {[v.shape for v in values]}."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+@tf_keras.saving.register_keras_serializable(package="glow_tf")
+class GlowModel(tf_keras.Model):
+    """Trains a Glow with `fit`, evaluates it with `evaluate`; `predict` gives bits per dimension of images.
+
+    Data are images, or a tuple that begins with them:
+
+    ```
+    images; (images,); (images, labels)
+    (images, labels, noise)
+    (images, labels, weights), which Keras makes of `sample_weight` and `class_weight`, if there are labels
+    (images, labels, noise, weights)
+    ```
+
+    images are uint8 [B, H, W, C], 0 to 255; labels int [B] or None, not used by a Glow without labels; noise
+    float [B, H, W, C] in [0, 2^-n_bits_x), the u that `Glow.losses` takes; weights float [B]. Where no noise
+    is given, it is drawn anew at every step. Where it comes with the data, as in every run of
+    `experiments.train`, a step is a function of its batch, and two replicas see what one would.
+
+    The metrics are the means, by the weights, over all examples of the four statistics of `Glow.losses`;
+    bits_x is bits per dimension. The loss that is trained is mean(weights * loss). To evaluate, an example of
+    weight 0 only fills up a batch, for as many examples on every replica.
+
+    `save_weights`, `load_weights` and `ModelCheckpoint` keep the Glow's variables in every format of Keras';
+    `save` is for files NAME.keras, which `tf_keras.models.load_model` reads.
     """
 
     def __init__(self, glow: Glow, weight_y: float = 0.0, **kwargs):
@@ -26,21 +73,60 @@ class GlowModel(tf_keras.Model):
         super().__init__(**kwargs)
         self.glow = glow
         self.weight_y = weight_y
+        self._variables_layer = GlowVariables(glow)
+        self.built = True  # A Glow has its variables from the start.
         # The metrics are reduced over the replicas already; Keras would add them up over workers.
         self.distribute_reduction_method = "first"
-        self._means = {name: tf_keras.metrics.Mean(name=name) for name in STATISTICS}
+        # Not tracked: they are no weights.
+        self._means = self._no_dependency({name: tf_keras.metrics.Mean(name=name) for name in STATISTICS})
 
     @property
     def metrics(self):
         """The means of the four statistics."""
         return list(self._means.values())
 
-    def _glow_losses(self, data):
-        images, labels, noise, *weights = data
+    def _unpack(self, data):
+        """Returns images, labels, noise and weights, None for what isn't there."""
+        parts = list(data) if isinstance(data, (tuple, list)) else [data]
+        if len(parts) == 1 and isinstance(parts[0], (tuple, list)):  # Of `fit((images, labels, noise))`.
+            parts = list(parts[0])
+        if not 1 <= len(parts) <= 4 or not all(part is None or tf.is_tensor(part) for part in parts):
+            given = tf.nest.map_structure(lambda part: getattr(part, "shape", part), data)
+            raise ValueError(
+                "GlowModel takes images, (images, labels), (images, labels, noise), (images, labels, "
+                f"weights) or (images, labels, noise, weights), got {given}."
+            )
+        if len(parts) == 3 and parts[2] is not None:
+            parts[2:] = self._noise_and_weights(parts[0], parts[2])
+        images, labels, noise, weights = parts + [None] * (4 - len(parts))
+        if weights is not None and not weights.shape.is_compatible_with(images.shape[:1]):
+            raise ValueError(
+                f"The weights of examples must have the shape [B], one an image, got {weights.shape} for "
+                f"images of shape {images.shape}."
+            )
+        return images, labels if self.glow.config.ycond else None, noise, weights
+
+    def _noise_and_weights(self, images, third):
+        """Returns noise and weights, of which `third` is one; its rank says which."""
+        if third.shape.rank is not None:
+            return (third, None) if third.shape.rank > 2 else (None, third)
+        # Keras traces its function once for data of both kinds: only the run knows.
+        is_noise = tf.rank(third) > 2
+        n_bits, dtype = self.glow.config.n_bits_x, third.dtype
+        draw = functools.partial(
+            quantization.dequantization_noise, tf.shape(images), n_bits, inputs.stateless_seed(), dtype
+        )
+        noise = tf.cond(is_noise, lambda: third, draw)
+        ones = lambda: tf.ones(tf.shape(images)[:1], dtype)
+        return noise, tf.cond(is_noise, ones, lambda: tf.ensure_shape(third, [None]))
+
+    def _weighted_losses(self, data):
+        """Returns `Glow.losses` of a batch, and its weights or None; updates the metrics."""
+        images, labels, noise, weights = self._unpack(data)
         losses = self.glow.losses(images, labels, self.weight_y, noise)
         for name, mean in self._means.items():
-            mean.update_state(losses[name], *weights)
-        return losses
+            mean.update_state(losses[name], weights)
+        return losses, weights
 
     def set_means(self, values, n: int) -> None:
         """Sets the metrics to the means of `n` examples; `values` are in the order of STATISTICS."""
@@ -49,20 +135,53 @@ class GlowModel(tf_keras.Model):
             mean.count.assign(n)
 
     def train_step(self, data):
-        """Makes one step; `data` is (images, labels, noise)."""
+        """Makes one step; the class says what `data` may be."""
         with tf.GradientTape() as tape:
-            losses = self._glow_losses(data)
+            losses, weights = self._weighted_losses(data)
+            loss = (
+                losses["loss"] if weights is None else losses["loss"] * tf.cast(weights, losses["loss"].dtype)
+            )
             # The replicas' gradients are summed, so their losses are parts of the global mean.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            loss = tf.reduce_mean(losses["loss"]) / replicas
+            loss = tf.reduce_mean(loss) / replicas
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {name: mean.result() for name, mean in self._means.items()}
 
     def test_step(self, data):
-        """Evaluates one batch; `data` is (images, labels, noise) or (images, labels, noise, weights)."""
-        self._glow_losses(data)
+        """Evaluates one batch; the class says what `data` may be."""
+        self._weighted_losses(data)
         return {name: mean.result() for name, mean in self._means.items()}
+
+    def predict_step(self, data):
+        """Returns bits per dimension, float32 [B]; the class says what `data` may be."""
+        images, labels, noise, _ = self._unpack(data)
+        return self.glow.bits_per_dim(images, labels, noise)
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal model of, with new weights."""
+        return dict(name=self.name, glow=dataclasses.asdict(self.glow.config), weight_y=self.weight_y)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model, and its Glow, of what `get_config` returned."""
+        del custom_objects
+        return cls(Glow(GlowConfig(**config["glow"])), config["weight_y"], name=config["name"])
+
+    def save(self, filepath, overwrite=True, save_format=None, **kwargs):
+        """Saves configuration, weights and optimizer to a file NAME.keras, for `tf_keras.models.load_model`.
+
+        Raises:
+            ValueError: for Keras' other formats, which can't hold a Glow.
+        """
+        if save_format not in (None, "keras", "keras_v3") or not str(filepath).endswith(".keras"):
+            raise ValueError(
+                f"A GlowModel is saved to a file NAME.keras, got {str(filepath)!r} in the format "
+                f"{save_format or 'that its name says'}. Weights alone are saved by save_weights, as by "
+                "ModelCheckpoint(save_weights_only=True); a SavedModel to serve is made by "
+                "glow_tf.serving.export."
+            )
+        super().save(filepath, overwrite=overwrite, **kwargs)
 
 
 class NotFiniteError(ArithmeticError):

@@ -20,6 +20,23 @@ def test_actnorm_initialize():
     np.testing.assert_allclose(tf.math.reduce_std(y, [0, 1]), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ([[1.0, 2.0, 3.0]], "don't differ in 3 of 3"),
+        ([[1.0, 2.0, 3.0], [4.0, 2.0, 4.0]], "don't differ in 1 of 3"),
+        ([[1.0, 2.0, np.nan], [4.0, 3.0, 4.0]], "aren't finite in 1 of 3"),
+        ([[1.0, np.inf, 2.0], [4.0, 3.0, 4.0]], "aren't finite in 1 of 3"),
+        (np.zeros((0, 3)), "aren't finite in 3 of 3"),
+    ],
+)
+def test_actnorm_is_not_initialized_from_values_without_spread(x, words):
+    bijector = bijectors.ActNorm(3)
+    with pytest.raises(ValueError, match=words):
+        bijector.initialize(x)
+    np.testing.assert_array_equal(bijector.b, 0)
+
+
 @pytest.mark.parametrize("parameterization", ["dense", "lu"])
 def test_1x1_conv_starts_orthogonal(parameterization):
     bijector = bijectors.Invertible1x1Conv(6, parameterization=parameterization, dtype="float64")

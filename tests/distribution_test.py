@@ -80,7 +80,22 @@ def test_shapes_dtype_and_name(dtype):
         x = distribution.sample(4, seed=1)
         assert x.shape == [4, *batch, 8, 8, 3] and x.dtype == distribution.dtype
         assert distribution.log_prob(x).shape == [4, *batch]
-    assert distribution.name == "glow"
+    assert model.distribution(3, name="three").name == "three"
+
+
+def test_two_go_into_one_joint_distribution(model):
+    """A name that nobody gave is not explicit; two explicit ones must differ."""
+    joint = tfd.JointDistributionSequential([model.distribution(), model.distribution()])
+    assert joint.log_prob(joint.sample(2, seed=1)).shape == [2]
+    named = [model.distribution(name=name) for name in ("a", "b")]
+    names = tfd.JointDistributionSequential(named).resolve_graph()
+    assert [name for name, _ in names] == ["a", "b"]
+
+
+def test_each_label_has_a_sample_of_its_own():
+    distribution = tame(small(ycond=True)).distribution([3, 3, 3])
+    latents = distribution.distribution.sample(2, seed=1)[0]
+    assert latents.shape[:2] == [2, 3] and len(np.unique(latents)) == tf.size(latents)
 
 
 def test_seeds(model):

@@ -1,5 +1,7 @@
 """Glow as a whole: configurations, inputs, distribution, saving."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,8 +50,8 @@ def test_round_trip_and_distribution(changes):
     config = model.config
     images = images_for(config)
     y = np.arange(4) if config.ycond else None
-    x = model.dequantize(images)
-    noise = x - model.dequantize(images, np.zeros(images.shape, np.float32))
+    noise = np.random.default_rng(2).uniform(0, 0.99 / 2**config.n_bits_x, images.shape)
+    x = model.dequantize(images, noise)
     eps = model.encode(images, y, noise)
     assert [tuple(e.shape[1:]) for e in eps] == config.eps_shapes
     # bfloat16 rounds inputs that differ by 1e-7 to values that differ by 2^-9.
@@ -107,6 +109,51 @@ def test_initialize_normalises_every_channel():
     np.testing.assert_allclose(tf.math.reduce_std(y, [0, 1, 2]), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("n", [0, 1])
+def test_initialisation_from_values_without_spread_is_refused(n):
+    """One image and a 1x1 top, or none at all; the model stays as it was."""
+    model = Glow(GlowConfig(image_size=4, n_channels=1, n_levels=2, depth=2, width=4), seed=0)
+    before = [v.numpy() for v in model.variables]
+    words = (
+        "needs images, got none"
+        if n == 0
+        else "actnorm of level 1, step 0, normalises don't differ in 8 of 8"
+    )
+    with pytest.raises(ValueError, match=words):
+        model.initialize(images_for(model.config, n))
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    model.initialize(images_for(model.config, 2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("key", "words"), [("invconv_W", "level 0, step 1"), ("l_1_W", "l_1 of level 0, step 0")]
+)
+def test_initialisation_from_values_that_are_no_numbers_is_refused(key, words, value):
+    model = Glow(GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=2, width=4), seed=0)
+    weights = model.levels[0][key].numpy()
+    weights[0].flat[:] = value
+    model.levels[0][key].assign(weights)
+    with pytest.raises(ValueError, match=f"{words}, normalises aren't finite"):
+        model.initialize(images_for(model.config, 8))
+    np.testing.assert_array_equal(model.levels[0]["actnorm_b"], 0)
+
+
+@pytest.mark.parametrize(("n_bits", "top"), [(3, 7), (3, 31), (1, 127), (5, 0)])
+def test_images_in_one_bin_are_warned_of(n_bits, top):
+    model = Glow(
+        GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=1, width=4, n_bits_x=n_bits), seed=0
+    )
+    images = images_for(model.config, 8)
+    with pytest.warns(
+        UserWarning, match=rf"from 0 to {top}, .* 0 to 255: n_bits_x={n_bits} keeps the top bits"
+    ):
+        model.initialize(np.minimum(images, top))
+    with warnings.catch_warnings(action="error"):
+        model.initialize(images)
+
+
 def test_noise_given_or_seeded_is_not_random():
     model = small()
     images = images_for(model.config)
@@ -145,6 +192,43 @@ def test_dynamic_batch():
     run = tf.function(lambda x: model.bits_per_dim(x, seed=1), input_signature=[spec])
     images = images_for(model.config)
     np.testing.assert_allclose(run(images), model.bits_per_dim(images, seed=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("memory", ["store", "recompute", "reverse"])
+@pytest.mark.parametrize(
+    "changes", [dict(ycond=True), dict(flow_permutation="shuffle", flow_coupling="additive")]
+)
+def test_empty_batches(memory, changes):
+    """Shapes with a 0, in eager and in graphs, with gradients that are 0."""
+    model = Glow(GlowConfig(**SMALL | dict(depth=4, memory=memory) | changes), seed=0)
+    ycond = model.config.ycond
+    spec = [tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([None], tf.int64)]
+
+    def ask(x, y):
+        y = y if ycond else None
+        with tf.GradientTape() as tape:
+            losses = model.losses(x, y, 0.1)
+            loss = tf.reduce_sum(losses["loss"])
+        eps = model.encode(x, y)
+        distribution = model.distribution(y)
+        samples = [model.sample(0, y), distribution.sample(0)]
+        log_probs = [distribution.log_prob(model.dequantize(x))]
+        gradients = tape.gradient(loss, model.levels[0])
+        return (
+            [model.bits_per_dim(x, y), *losses.values(), *log_probs],
+            [*samples, model.decode(eps, y)],
+            gradients,
+        )
+
+    for run in (ask, tf.function(ask, input_signature=spec, autograph=False)):
+        rows, images, gradients = run(np.zeros([0, 8, 8, 3], np.uint8), np.zeros([0], np.int64))
+        assert all(row.shape == [0] for row in rows)
+        assert [image.shape[0] for image in images] == [0] * 3
+        assert all(image.shape[-3:] == [8, 8, 3] for image in images)
+        assert not any(np.any(g) for g in gradients.values() if g is not None)
+    assert model.flatten_latents(
+        model.encode(np.zeros([0, 8, 8, 3], np.uint8), [] if ycond else None)
+    ).shape == [0, 192]
 
 
 def test_checkpoint_and_saved_model(tmp_path):

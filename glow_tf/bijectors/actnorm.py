@@ -9,7 +9,7 @@ from glow_tf.bijectors._parameters import (
     require_all_or_none,
     require_positive_int,
 )
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics, problems
 from glow_tf.shapes import n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors
@@ -95,13 +95,21 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
             `forward(x)` with the new values.
 
         Raises:
-            ValueError: if the parameters aren't variables.
+            ValueError: if the parameters aren't variables; outside a tf.function, if the values of a channel
+                don't differ, or aren't finite.
         """
         if not (isinstance(self.b, tf.Variable) and isinstance(self.logs, tf.Variable)):
             raise ValueError("ActNorm.initialize needs `b` and `logs` to be tf.Variables.")
         # Not the caller's tensor: the bijector cache may hold results of the old values for it.
         x = tf.identity(tf.convert_to_tensor(x, self.dtype))
         b, logs = actnorm_statistics(x)
+        if tf.executing_eagerly():
+            for what, wrong in problems(b, logs).items():
+                if wrong.any():
+                    raise ValueError(
+                        f"ActNorm can't be initialised: the values {what} in {wrong.sum()} of {wrong.size} "
+                        "channels."
+                    )
         self.b.assign(b)
         self.logs.assign(logs)
         return self._forward(x)

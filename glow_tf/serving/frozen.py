@@ -26,11 +26,9 @@ class FrozenGlow(tf.Module):
     def __init__(self, model: Glow, name="frozen_glow"):
         """Computes the weights from the model's current ones."""
         super().__init__(name=name)
-        self.config = model.config
-        self.dtype = _dtype(model.config)
-        additive = self.config.flow_coupling == "additive"
-        compute_dtype = "bfloat16" if self.config.dtype == "mixed_bfloat16" else None
-        self._kernel = GlowStepKernel(self.config.flow_permutation, additive, compute_dtype)
+        config = self.config = model.config
+        self.dtype = tf.as_dtype(config.variable_dtype)
+        self._kernel = GlowStepKernel(config.flow_permutation, config.additive, config.compute_dtype)
         self._log_det = 0.0
         self._levels, self._splits = [], []
         for variables, (height, width, _) in zip(model.levels, self.config.eps_shapes, strict=True):
@@ -129,10 +127,6 @@ class FrozenGlow(tf.Module):
         return tf.nn.conv2d(z1, tf.convert_to_tensor(w["kernel"]), 1, "SAME") + w["map"]
 
 
-def _dtype(config):
-    return tf.float64 if config.dtype == "float64" else tf.float32
-
-
 def _constant(value, name):
     """A variable, not a constant of the graph: each signature's graph would hold a copy of that."""
     return tf.Variable(value, trainable=False, name=name)
@@ -164,7 +158,7 @@ def _top_prior(model):
     """Returns the top prior without a label [H, W, 2 C], and what each label adds [n_y, 2 C] or None."""
     height, width, channels = model.config.eps_shapes[-1]
     w = model.top
-    prior = tf.zeros([height, width, 2 * channels], _dtype(model.config))
+    prior = tf.zeros([height, width, 2 * channels], model.config.variable_dtype)
     if "p_W" in w:
         prior = conv_zeros(prior[None], tf.convert_to_tensor(w["p_W"]), w["p_b"], w["p_logs"])[0]
     if "y_emb_W" not in w:

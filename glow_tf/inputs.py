@@ -1,0 +1,257 @@
+"""What a Glow is given besides images, checked: labels, noise, seeds, temperatures, numbers.
+
+What is known while Python runs is refused there, by a ValueError that says what was given and what is
+allowed; what only the run of a graph knows, by that run, as a tf.errors.InvalidArgumentError.
+"""
+
+import numbers
+
+import numpy as np
+import tensorflow as tf
+
+
+class WrongTypeError(TypeError, ValueError):
+    """A value of a wrong type: whoever catches ValueErrors catches all that is refused here."""
+
+    __init__ = Exception.__init__  # AutoGraph raises only such as they are.
+
+
+def require_int(name: str, value, least: int, most: int | None = None) -> int:
+    """Returns `value` as an int.
+
+    Args:
+        name: of the value, for the message.
+        value: an integer of any type, Python's or NumPy's.
+        least: int, the least allowed.
+        most: int, the most; None is any.
+
+    Raises:
+        WrongTypeError: if it isn't an integer: booleans, floats and strings aren't.
+        ValueError: if it is out of range.
+    """
+    allowed = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}.")
+    return int(value)
+
+
+def require_bool(name: str, value) -> bool:
+    """Returns `value` as a bool; raises a WrongTypeError if it isn't one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise WrongTypeError(f"{name} must be True or False, got {_described(value)}.")
+    return bool(value)
+
+
+def require_word(name: str, value, words: tuple[str, ...]) -> str:
+    """Returns `value`; raises a ValueError if it isn't one of the words."""
+    if not isinstance(value, str):
+        raise WrongTypeError(f"{name} must be one of {words}, got {_described(value)}.")
+    if value not in words:
+        raise ValueError(f"{name} must be one of {words}, got {value!r}.")
+    return value
+
+
+def labels(y, n_y: int, n_images=None) -> tf.Tensor:
+    """Returns labels as int64, [] or [B].
+
+    Args:
+        y: [] or [B], integers of any type: a number, a list, an array or a tensor.
+        n_y: int, how many labels there are.
+        n_images: B, an int or an integer scalar tensor, where images or latents say it; None is any.
+
+    Raises:
+        WrongTypeError: if they aren't integers.
+        ValueError: if they have another shape, or aren't from 0 to n_y - 1.
+    """
+    y = _tensor("Labels", y, f"integers from 0 to {n_y - 1}", empty=tf.int64)
+    rule = "Labels must have the shape [] or [B], an integer for each of the B images"
+    if y.shape.rank is not None and y.shape.rank > 1:
+        hint = " Of one-hot labels, give tf.argmax(labels, -1)." if y.shape[-1] == n_y > 1 else ""
+        hint = " Give labels[:, 0]." if y.shape[1:] == [1] else hint
+        raise ValueError(f"{rule}; got {y.dtype.name} of shape {y.shape}.{hint}")
+    if not y.dtype.is_integer:
+        raise WrongTypeError(f"Labels must be integers, got {y.dtype.name} of shape {y.shape}.")
+    checks = []
+    if y.shape.rank is None:
+        checks.append(tf.debugging.assert_less(tf.rank(y), 2, f"{rule}."))
+    if n_images is not None and y.shape.rank != 0:
+        known = tf.get_static_value(n_images)
+        if y.shape.rank == 1 and None not in (known, y.shape[0]):
+            if y.shape[0] != known:
+                raise ValueError(f"{rule}; got {y.shape[0]} labels for {known} images.")
+        else:
+            given = tf.size(y) if y.shape.rank == 1 else tf.where(tf.rank(y) == 0, n_images, tf.size(y))
+            checks.append(tf.debugging.assert_equal(given, n_images, f"{rule}: their numbers differ."))
+
+    value = tf.get_static_value(y)
+    if value is not None:
+        wrong = value[(value < 0) | (value >= n_y)]
+        if wrong.size:
+            raise ValueError(f"Labels must be from 0 to {n_y - 1}, got {wrong.ravel()[0]}.")
+    y = tf.cast(y, tf.int64)  # As n_y may be larger than what a small type holds.
+    if value is None:
+        message = f"Labels must be from 0 to {n_y - 1}."
+        checks.append(tf.debugging.assert_non_negative(y, message))
+        checks.append(tf.debugging.assert_less(y, tf.constant(n_y, tf.int64), message))
+    y = _after(checks, y)
+    return tf.broadcast_to(y, [n_images]) if y.shape.rank is None and n_images is not None else y
+
+
+def noise(u, x, n_bits: int) -> tf.Tensor:
+    """Returns dequantisation noise in the dtype of `x`.
+
+    Args:
+        u: float, the shape of `x`, in [0, 2^-n_bits).
+        x: float [B, H, W, C], what it is added to.
+        n_bits: int, 1 to 8.
+
+    Raises:
+        WrongTypeError: if it isn't floating.
+        ValueError: if it has another shape (it isn't broadcast), or values that are out of range or NaN.
+    """
+    u = _tensor("noise", u, "floats")
+    rule = f"noise must be floats in [0, 2^-n_bits_x) = [0, {2.0**-n_bits}), of the images' shape {x.shape}"
+    if not u.shape.is_compatible_with(x.shape):
+        raise ValueError(f"{rule}; got shape {u.shape}.")
+    if not u.dtype.is_floating:
+        raise WrongTypeError(f"{rule}; got {u.dtype.name}.")
+    checks = []
+    if not (u.shape.is_fully_defined() and x.shape.is_fully_defined()):
+        u = _after([tf.debugging.assert_equal(tf.rank(u), tf.rank(x), f"{rule}.")], u)
+        checks.append(tf.debugging.assert_equal(tf.shape(u), tf.shape(x), f"{rule}."))
+    # In its own dtype: what is just below the limit may be rounded to it.
+    inside = tf.reduce_all((u >= 0) & (u < 2.0**-n_bits))
+    if tf.get_static_value(inside) is None:
+        checks.append(tf.debugging.Assert(inside, [f"{rule}; got:", tf.reduce_min(u), tf.reduce_max(u)]))
+    elif not inside:
+        value = tf.cast(u, tf.float64)
+        least, most = float(tf.reduce_min(value)), float(tf.reduce_max(value))
+        raise ValueError(f"{rule}; got values from {least:g} to {most:g}.")
+    u = tf.cast(_after(checks, u), x.dtype)
+    u.set_shape(x.shape)
+    return u
+
+
+def temperature(value, dtype, n=None) -> tf.Tensor:
+    """Returns a temperature in `dtype`.
+
+    Args:
+        value: a finite number of at least 0, of any type, or an array or tensor of such numbers.
+        dtype: of the result.
+        n: int or int32 scalar tensor: the shape must be [] or [n]; any if None.
+
+    Raises:
+        WrongTypeError: if it is no number.
+        ValueError: if it is negative or not finite, or has another shape.
+    """
+    rule = "temperature must be a finite number of at least 0"
+    t = _tensor("temperature", value, "a finite number of at least 0")
+    if n is not None and t.shape.rank != 0 and not t.shape.is_compatible_with([tf.get_static_value(n)]):
+        raise ValueError(f"temperature must have the shape [] or [n] = [{n}], got {t.shape}.")
+    if not (t.dtype.is_floating or t.dtype.is_integer):
+        raise WrongTypeError(f"{rule}, got {t.dtype.name}.")
+    t = tf.cast(t, dtype)
+    fits = tf.reduce_all(tf.math.is_finite(t) & (t >= 0))
+    if tf.get_static_value(fits) is None:
+        return _after([tf.debugging.Assert(fits, [f"{rule}, got:", t])], t)
+    if not fits:
+        raise ValueError(f"{rule}, got {t.numpy().tolist() if t.shape.rank else float(t)!r}.")
+    return t
+
+
+def n_samples(n):
+    """Returns how many samples are asked for: an int, or an int32 scalar tensor if only a graph knows.
+
+    Raises:
+        WrongTypeError: if it isn't an integer.
+        ValueError: if it is negative, or not one number.
+    """
+    if not tf.is_tensor(n):
+        return require_int("n", n, 0)
+    n = tf.convert_to_tensor(n)
+    if not n.dtype.is_integer or n.shape.rank not in (None, 0):
+        raise WrongTypeError(f"n must be one integer of at least 0, got {n.dtype.name} of shape {n.shape}.")
+    value = tf.get_static_value(n)
+    if value is not None:
+        return require_int("n", value.item(), 0)
+    n = tf.cast(n, tf.int32)
+    checks = [tf.debugging.assert_non_negative(n, "n must be at least 0.")]
+    n = _after([*checks, tf.debugging.assert_rank(n, 0, "n must be one integer.")], n)
+    n.set_shape([])
+    return n
+
+
+def stateless_seed(seed=None) -> tf.Tensor:
+    """Returns a seed for TensorFlow's stateless generators, int64 [2].
+
+    The same number is the same seed, whatever the type it is given in; `s` is the pair `[s, 0]`.
+
+    Args:
+        seed: an integer of any type, or a pair of them; None is a new one at each call, which follows
+            `tf.random.set_seed`.
+
+    Raises:
+        WrongTypeError: if it isn't an integer.
+        ValueError: if it has another shape than [] and [2], or doesn't fit 64 bits.
+    """
+    if seed is None:
+        new = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+        return tf.cast(new, tf.int64)
+    rule = "seed must be an integer from -2^63 to 2^63 - 1, or a pair of them"
+    known = seed if not _holds_tensors(seed) else tf.get_static_value(tf.convert_to_tensor(seed))
+    if known is not None and any(
+        isinstance(s, numbers.Integral) and not -(2**63) <= s < 2**63
+        for s in np.ravel(np.asarray(known, object))
+    ):
+        raise ValueError(f"{rule}, got {seed!r}.")
+    seed = _tensor("seed", seed, "an integer, or a pair of them")
+    if not seed.dtype.is_integer:
+        raise WrongTypeError(f"{rule}, got {seed.dtype.name}.")
+    if seed.shape not in ([], [2]):
+        raise ValueError(f"{rule}, got shape {seed.shape}.")
+    seed = tf.cast(seed, tf.int64)
+    return tf.stack([seed, tf.zeros_like(seed)]) if seed.shape.rank == 0 else seed
+
+
+def split_seed(seed, n: int) -> list[tf.Tensor]:
+    """Returns `n` seeds, each int64 [2], that follow from one of `stateless_seed`."""
+    # tf.random.split depends on the dtype. Small seeds are split as the int32 that Python's ints are.
+    small = tf.cast(seed, tf.int32)
+    fits = tf.reduce_all(tf.cast(small, tf.int64) == seed)
+    seeds = tf.where(fits, tf.cast(tf.random.split(small, n), tf.int64), tf.random.split(seed, n))
+    return tf.unstack(seeds)
+
+
+def _holds_tensors(value) -> bool:
+    return any(tf.is_tensor(part) for part in tf.nest.flatten(value))
+
+
+def _tensor(name, value, allowed, empty=None):
+    """Returns a tensor of a number, list, array or tensor.
+
+    Not by TensorFlow, which takes an int64 array and a list for different types, and answers strings with
+    the name of an inner function. `empty` is the dtype of an empty list.
+    """
+    if _holds_tensors(value):
+        return tf.convert_to_tensor(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {allowed} in one array, got {value!r}.") from error
+    if array.dtype.kind in "OUSMm":
+        raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
+    if empty is not None and array.size == 0 and isinstance(value, (list, tuple)):
+        array = array.astype(empty.as_numpy_dtype)
+    return tf.convert_to_tensor(array)
+
+
+def _after(checks, value):
+    """Returns `value`, in a graph only after the checks have passed."""
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(value)
+
+
+def _described(value) -> str:
+    return f"{value!r} ({type(value).__name__})"
