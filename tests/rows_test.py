@@ -44,10 +44,8 @@ def recipe(name: str, shape, affine: bool) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("invconv/W"):
         return np.linalg.qr(rng.normal(size=shape))[0]
-    if name.endswith(("l_1/W", "l_2/W")):
-        scale = 0.05
-    else:
-        scale = 0.003 if name.endswith("/W") else 0.02
+    scales = {"l_1/W": 0.05, "l_2/W": 0.05, "/W": 0.003, "": 0.02}  # The first that the name ends with.
+    scale = next(scale for end, scale in scales.items() if name.endswith(end))
     value = scale * rng.normal(size=shape)
     if name.endswith("l_last/b") and affine:
         value[1::2] += 2

@@ -30,6 +30,9 @@ class GlowStep(OnePassBijector):
     Maps float [..., H, W, C] to the same shape, C >= 2. The parts are `actnorm`, `permutation` and
     `coupling`, ordinary bijectors.
 
+    This is the definition. A `Glow` never runs its forward: `kernels.glow_step` computes the same function,
+    folded and with its gradient written out, in training, sampling and serving; tests hold it to this one.
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, Table 1.

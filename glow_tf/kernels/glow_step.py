@@ -205,7 +205,9 @@ def _network_backward(network, x1, a1, a2, dh):
     d2 = tf.raw_ops.ReluGrad(gradients=d2, features=_rows(a2))
     dk2 = tf.matmul(_rows(a1), d2, transpose_a=True)
     db2 = tf.raw_ops.BiasAddGrad(out_backprop=d2)
-    d1 = tf.raw_ops.ReluGrad(gradients=_like(a1, tf.matmul(d2, k2, transpose_b=True)), features=a1)
+    with tf.control_dependencies([dk3, dk2]):  # So a2 and what is around dh are free before d1 takes memory.
+        d1 = _like(a1, tf.matmul(d2, k2, transpose_b=True))
+    d1 = tf.raw_ops.ReluGrad(gradients=d1, features=a1)
     db1 = tf.raw_ops.BiasAddGrad(out_backprop=d1)
     conv = dict(strides=[1] * 4, padding="SAME")
     x1 = tf.cast(x1, k1.dtype)
