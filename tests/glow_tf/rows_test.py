@@ -10,7 +10,7 @@ import glow_tf
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.config import COUPLINGS
 from glow_tf.openai_checkpoint import _names as original_names
-from tests.golden import CASES, ROOT, Case, require_cases
+from tests.support.golden import CASES, ROOT, Case, require_cases
 
 pytestmark = require_cases
 ROWS = sorted(path.stem for path in (ROOT / "rows").glob("*.json"))
