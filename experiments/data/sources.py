@@ -48,7 +48,7 @@ class Files(abc.ABC):
     """
 
     def __init__(self, shape):
-        """Makes the source of images [H, W, C]."""
+        """`shape` is (H, W, C)."""
         self.shape = tuple(shape)
         self.failure = None
         self.lost = []
