@@ -101,7 +101,7 @@ def train(
             _fit(run, train_data, test_data, save_every, signals)
         except (NotFiniteError, OSError, MemoryError, tf.errors.OpError) as error:
             for data in (train_data, test_data):
-                if getattr(data, "failure", None):
+                if data.failure:
                     raise data.failure from error
             said = _explain(error, run, hps)
             if said is None:
@@ -130,8 +130,8 @@ def _explain(error, run, hps) -> str | None:
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
     hps = run.hps
-    if found := getattr(train_data, "found", None):
-        run.tell(found)
+    if train_data.found:
+        run.tell(train_data.found)
     if run.saved("last"):
         run.restore("last")
         epochs, steps = divmod(run.step, hps["train_its"])
