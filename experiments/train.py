@@ -27,10 +27,9 @@ from absl import flags
 from experiments import cli, settings
 from experiments.cli import UsageError
 from experiments.data import batches, problems
-from experiments.runs import Run, devices, interruptions
+from experiments.runs import Run, devices, interruptions, require_memory
 from experiments.runs.callbacks import EndOfEpoch
 from experiments.runs.logdir import Logdir
-from experiments.runs.run import require_memory
 from experiments.settings import hps_json
 from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotFinite
 
@@ -41,7 +40,6 @@ _EXPLODED = 4
 
 
 def define_flags():
-    """Defines the flags of the command."""
     settings.define_flags()
     devices.define_flags()
     problems.define_flags()
@@ -134,8 +132,8 @@ def _explain(error, run, hyperparameters) -> str | None:
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
     hyperparameters = run.hyperparameters
-    if found := train_data.found:
-        run.tell(found)
+    if train_data.found:
+        run.tell(train_data.found)
     if run.saved("last"):
         run.restore("last")
         epochs, steps = divmod(run.step, hyperparameters.train_its)
@@ -150,19 +148,19 @@ def _start(run, train_data, test_data):
     n_parameters = sum(int(tf.size(v)) for v in run.model.trainable_variables)
     run.tell(
         f"{len(train_data)} training and {len(test_data)} test images, {n_parameters:,} parameters; "
-        f"{hyperparameters.train_its} steps an epoch, {run.batch_size} images a step."
+        f"{hyperparameters.train_its} steps per epoch, {run.batch_size} images per step."
     )
 
 
 def _fit(run, train_data, test_data, save_every, signals):
-    """Makes the steps that are left."""
+    """Trains to the last epoch, the rest of a cut one first."""
     hyperparameters, strategy = run.hyperparameters, tf.distribute.get_strategy()
     test, n_test = batches.distributed_test(strategy, test_data, hyperparameters)
     fixed_batch = next(iter(batches.test(test_data, hyperparameters, hyperparameters.n_batch_test)))
     stops = StopOnNotFinite(
         _EXPLODED * hyperparameters.n_bits_x, first_step=run.step % hyperparameters.train_its
     )
-    survives = interruptions.Survival(run, save_every, signals)
+    survives = interruptions.SaveAndStop(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
     end_of_epoch = EndOfEpoch(run, test, n_test, fixed_batch, [survives])
     parts = [
@@ -207,19 +205,18 @@ def _wait_for_all(strategy):
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     if not FLAGS.logdir:
         raise UsageError("--logdir must name a folder, got ''.")
     logdir = pathlib.Path(FLAGS.logdir)
     given = settings.given_flags()
-    strategy = devices.strategy()
+    asked_for = devices.asked_for()
     there = logdir if FLAGS["logdir"].present or not FLAGS.dry_run else None
-    hyperparameters = hps_json.going_on(there, given, strategy.num_replicas_in_sync)
+    hyperparameters = hps_json.going_on(there, given, asked_for.n_replicas)
     if FLAGS.dry_run:
         print(json.dumps(hps_json.to_json(hyperparameters), indent=2))
         return
-    with strategy.scope():
+    with asked_for.strategy().scope():
         try:
             run = train(
                 hyperparameters, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla

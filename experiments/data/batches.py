@@ -66,7 +66,7 @@ def init(data: Images | Files, hyperparameters: Hyperparameters):
     if n < 1:
         raise UsageError(
             f"--n_batch_init is the number of images of the data-dependent initialisation, at least 1; got "
-            f"{hyperparameters['n_batch_init']}."
+            f"{hyperparameters.n_batch_init}."
         )
     return next(iter(train(data, hyperparameters, n)))
 

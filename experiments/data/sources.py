@@ -24,7 +24,7 @@ class Images:
     labels: np.ndarray
     failure: ClassVar[None] = None
     lost: ClassVar[tuple] = ()
-    found: ClassVar[None] = None
+    found: ClassVar[str] = ""
 
     def __len__(self):
         """Returns N."""
@@ -46,15 +46,14 @@ class Files(abc.ABC):
         shape: (H, W, C).
         failure: the first UsageError of reading, which TensorFlow only passes on as text; None so far.
         lost: list of str, why parts of the files can't be read at all, where that is allowed.
-        found: str, a sentence on what was found where; None where that goes without saying.
+        found: str, what was found where, if there is something to say.
     """
 
     def __init__(self, shape):
-        """Makes the source of images [H, W, C]."""
+        """`shape` is (H, W, C)."""
         self.shape = tuple(shape)
         self.failure = None
-        self.lost = []
-        self.found = None
+        self.lost, self.found = [], ""
 
     @abc.abstractmethod
     def __len__(self):

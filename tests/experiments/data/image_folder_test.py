@@ -168,9 +168,9 @@ def test_sub_folders_are_classes(tmp_path):
     for split, labels in dict(train=[0] * 2 + [1] * 4 + [2] * 3, test=[1, 1, 2]).items():
         _, read = records_test.all_images(problems.load(hyperparameters, split), hyperparameters)
         assert read.tolist() == labels
-    # Without it nothing is as it wasn't before: no key, one label.
+    # Without it there are no names, and one label.
     plain = resolve(given)
-    assert "classes" not in plain and plain["n_y"] == 1
+    assert plain.classes is None and plain.n_y == 1
     assert set(records_test.all_images(problems.load(plain, "train"), plain)[1]) == {0}
 
 
@@ -189,7 +189,7 @@ def test_classes_that_do_not_fit_are_told(counts, words, tmp_path):
     fill(tmp_path, counts)
     given = dict(problem="folder", data_dir=str(tmp_path), image_size=8, ycond=True)
     if words is None:
-        assert resolve(given)["n_y"] == 2
+        assert resolve(given).n_y == 2
         return
     with pytest.raises(UsageError, match=words):
         resolve(given)
@@ -232,7 +232,7 @@ def test_gray(tmp_path):
     ):
         with pytest.raises(UsageError, match=words):
             resolve(dict(problem=problem, n_channels=n))
-    assert resolve(dict(problem="digits", n_channels=-1))["n_channels"] == 1
+    assert resolve(dict(problem="digits", n_channels=-1)).n_channels == 1
 
 
 def test_records_leave_bad_pictures_out_and_keep_classes(tmp_path, capsys):
@@ -242,9 +242,9 @@ def test_records_leave_bad_pictures_out_and_keep_classes(tmp_path, capsys):
     with pytest.raises(UsageError, match=r"a/01\.png: it isn't a picture.*--skip_corrupt"):
         records_test.write(*flags)
     records_test.write(*flags, "--skip_corrupt")
-    told = capsys.readouterr()
-    assert "Found 7 training and 1 test images in 2 sub-folders (a, b)" in told.out
-    assert "Wrote 6 images" in told.out and "a/01.png" in told.err
+    printed = capsys.readouterr()
+    assert "Found 7 training and 1 test images in 2 sub-folders (a, b)" in printed.out
+    assert "Wrote 6 images" in printed.out and "a/01.png" in printed.err
     data = tfrecords.Records(tfrecords.find(tmp_path / "out", "train", 8), (8, 8, 3))
     assert [data.example(i)["label"] for i in range(len(data))] == [0, 0, 1, 1, 1, 1]
 

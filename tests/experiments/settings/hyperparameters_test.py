@@ -66,7 +66,7 @@ def test_an_entry_takes_its_bounds_and_nothing_beyond(name):
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_is_its_entry(name):
-    """Its values by their words and numbers; help with the default, and each problem's where it is another."""
+    """Its values by words and numbers; its help has the default, and a problem's own."""
     entry, text = GIVEN[name], flags.FLAGS[name].help
     assert f" Default: {entry.default!r}" in text
     for problem, about in PROBLEMS.items():

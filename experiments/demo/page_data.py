@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import settings
 from experiments.cli import UsageError
-from experiments.data import batches, problems
+from experiments.data import batches, labelled_images, problems, sources
 from experiments.demo.served_model import ServedModel
 from experiments.served import directions
 
@@ -15,7 +15,7 @@ _BATCH = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Exhibits:
+class PageData:
     """The data that the page is made of.
 
     Attributes:
@@ -52,7 +52,7 @@ def load(
     n_images: int,
     directions_file: str | None,
     fingerprint: str | None,
-) -> Exhibits:
+) -> PageData:
     """Reads the data set and asks the model for what the page needs of it.
 
     Args:
@@ -80,15 +80,17 @@ def load(
     else:
         labelled = _batches(*_split(hyperparameters, "train", n_images))
         attributes = ((x, np.eye(hyperparameters.n_y)[y]) for x, y in labelled)
-        names = hyperparameters.classes or [str(y) for y in range(hyperparameters.n_y)]
-        known = directions.compute(model.encode_without_label, attributes, names)
-    return Exhibits(images, labels, np.concatenate(bits), known)
+        known = directions.compute(
+            model.encode_without_label, attributes, labelled_images.class_names(hyperparameters)
+        )
+    return PageData(images, labels, np.concatenate(bits), known)
 
 
 def _split(hyperparameters, name, n):
-    read = batches.test(problems.load(hyperparameters, name), hyperparameters, _BATCH)
-    enough = read.take(math.ceil(n / _BATCH))
-    images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*enough, strict=True))
+    data = problems.load(hyperparameters, name)
+    enough = batches.test(data, hyperparameters, _BATCH).take(math.ceil(n / _BATCH))
+    with sources.failures(data):
+        images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*enough, strict=True))
     return np.concatenate(images)[:n], np.concatenate(labels)[:n]
 
 
