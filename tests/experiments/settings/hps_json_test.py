@@ -26,7 +26,7 @@ def test_keys_and_their_order_are_those_of_an_earlier_run():
         assert type(value) is type(there[name]), name
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(derandomize=True, max_examples=40, deadline=None)
 @given(
     st.fixed_dictionaries(
         {},
