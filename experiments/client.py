@@ -16,10 +16,10 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments import cli, pictures
-from experiments.cli import UsageError, list_flags
-from experiments.served import directions, protocols
-from experiments.served.outputs import Output, shortened
+from experiments import cli, pictures, served
+from experiments.cli import UsageError, number_lists
+from experiments.served import Output, directions
+from experiments.served.outputs import shortened
 
 FLAGS = flags.FLAGS
 OPERATIONS = ("bits_per_dim", "sample", "interpolate", "manipulate")
@@ -27,15 +27,14 @@ _MOST = 10_000  # Images of an answer.
 
 
 def define_flags():
-    """Defines the flags of the command."""
     flags.DEFINE_string("server", "localhost:8500", "host:port (gRPC), or http://host:port (REST).")
     flags.DEFINE_string("model", "glow", "The model's name there.")
     flags.DEFINE_float("timeout", 60.0, "Seconds to wait for an answer.")
     flags.DEFINE_enum("operation", "sample", OPERATIONS, "What to ask for.")
     flags.DEFINE_list("images", [], "Picture files of the model's size.")
-    flags.DEFINE_list("labels", [], "Labels, one an image or sample.")
+    flags.DEFINE_list("labels", [], "Labels, one per image or sample.")
     flags.DEFINE_integer(
-        "n", 10, "Samples; one a label where --labels are given.", lower_bound=1, upper_bound=_MOST
+        "n", 10, "Samples; one per label where --labels are given.", lower_bound=1, upper_bound=_MOST
     )
     flags.DEFINE_float("temperature", 0.7, "Of the samples, at least 0.")
     flags.DEFINE_integer("seed", 0, "Of the first sample; the next ones have the next seeds.")
@@ -50,10 +49,10 @@ def define_flags():
 
 def _rows(**columns) -> dict:
     """Returns the columns and, where there are any, the labels."""
-    labels = list_flags.integers("labels")
+    labels = number_lists.integers("labels")
     n = len(next(iter(columns.values())))
     if labels and len(labels) != n:
-        raise UsageError(f"--labels must be one an image or sample, {n}, got {len(labels)}.")
+        raise UsageError(f"--labels must be one per image or sample, {n}, got {len(labels)}.")
     for label in labels:
         if not 0 <= label < 2**31:
             raise UsageError(f"--labels must be from 0 to {2**31 - 1}, got {label}.")
@@ -131,7 +130,7 @@ def _manipulate(server):
         raise UsageError("--operation manipulate needs --directions, which experiments.manipulate saves.")
     known = directions.load(FLAGS.directions)
     known.require_dimensions(images[0].size, FLAGS.directions)
-    inputs = directions.rows(images, known.chosen(FLAGS.attributes), list_flags.floats("alphas"))
+    inputs = directions.rows(images, known.chosen(FLAGS.attributes), number_lists.floats("alphas"))
     n, n_alphas = inputs["alphas"].shape
     lines = Output("uint8", (n, n_alphas, *images.shape[1:]))
     answer = server.predict("manipulate", inputs, dict(images=lines))
@@ -151,17 +150,16 @@ def _write(images, columns):
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     if not FLAGS.out.endswith("/"):
         pictures.require_name(FLAGS.out)
-    server = protocols.connect(FLAGS.server, FLAGS.model, FLAGS.timeout)
+    server = served.connect(FLAGS.server, FLAGS.model, FLAGS.timeout)
     operation = dict(
         bits_per_dim=_bits_per_dim, sample=_sample, interpolate=_interpolate, manipulate=_manipulate
     )
     try:
         operation[FLAGS.operation](server)
-    except protocols.ServerError as error:
+    except served.ServerError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"Can't write --out {FLAGS.out}: {error}") from error

@@ -20,13 +20,11 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_flags()
     datasets.define_flags()
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     run = runs.load()
     hps = run.hps

@@ -21,7 +21,6 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_inference_flags()
     flags.DEFINE_string("export_dir", None, "Folder of the served model; versions are its subfolders.")
     flags.DEFINE_integer(
@@ -34,7 +33,6 @@ def define_flags():
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     if not FLAGS.export_dir:
         raise cli.UsageError("Give --export_dir, the folder that gets the version.")

@@ -13,25 +13,23 @@ from absl import flags
 
 import glow_tf
 from experiments import cli, pictures, runs
-from experiments.data import chosen_images
+from experiments.data import images_flag
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_inference_flags()
-    chosen_images.define_flag(["0", "1"])
+    images_flag.define(["0", "1"])
     flags.DEFINE_integer("points", 8, "Images from one to the next, both included.", lower_bound=2)
     flags.DEFINE_string("out", "interpolation.png", "The .png or .gif to write.")
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     pictures.require_name(FLAGS.out)
     run = runs.load_for_inference()
-    images = chosen_images.load(run.hps, run.glow.config.image_shape, at_least=2)
+    images = images_flag.load(run.hps, run.glow.config.image_shape, at_least=2)
     points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     between = signatures.interpolate(images[:-1], images[1:], points)["images"].numpy()

@@ -13,27 +13,20 @@ The rows of the picture are images x attributes, its columns are the alphas: 0 i
 shows the columns one after the other. Labels play no part in the latents.
 """
 
-import dataclasses
-import hashlib
-import os
-import pathlib
-
-import numpy as np
 from absl import flags
 
 import glow_tf
 from experiments import cli, pictures, runs
-from experiments.cli import UsageError, list_flags
-from experiments.data import chosen_images, datasets, npz, sources
+from experiments.cli import number_lists
+from experiments.data import images_flag, labelled_images
 from experiments.served import directions
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_inference_flags()
-    chosen_images.define_flag(["0"])
+    images_flag.define(["0"])
     flags.DEFINE_string("directions", "directions.npz", "Where directions are saved, or read.")
     flags.DEFINE_string("data", None, "Labelled images, npz, instead of the run's training set.")
     flags.DEFINE_bool("download", False, "Let TFDS download the dataset.")
@@ -42,45 +35,11 @@ def define_flags():
     flags.DEFINE_string("out", "manipulation.png", "The .png or .gif to write.")
 
 
-def labelled_batches(run: runs.Run):
-    """Returns an iterable of (images, attributes 0 or 1 [B, A]), and the names of the attributes."""
-    n = run.hps["n_batch_test"]
-    if not FLAGS.data:
-        data = datasets.load(run.hps, "train", FLAGS.download)
-        # Each image once, not augmented.
-        batches = datasets.test_batches(data, run.hps, n)
-        n_y = run.hps["n_y"]
-        return _one_hot(data, batches, n_y), run.hps.get("classes") or [str(y) for y in range(n_y)]
-    arrays = npz.read(FLAGS.data, ("images", "attributes", "names"))
-    images, attributes, names = arrays["images"], arrays["attributes"], arrays["names"]
-    shape = run.glow.config.image_shape
-    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
-        raise UsageError(
-            f"--data {FLAGS.data}: images must be uint8 [N, {', '.join(map(str, shape))}], got "
-            f"{images.dtype} {list(images.shape)}."
-        )
-    if names.ndim != 1 or names.dtype.kind not in "UiuS" or len(set(names.tolist())) != len(names):
-        raise UsageError(
-            f"--data {FLAGS.data}: names must be strings [A], each once, got {names.dtype} "
-            f"{list(names.shape)}."
-        )
-    if attributes.shape != (len(images), len(names)) or not attributes.size:
-        raise UsageError(
-            f"--data {FLAGS.data}: attributes must be [{len(images)}, {len(names)}], as many as images and "
-            f"names; got {list(attributes.shape)}."
-        )
-    wrong = attributes[~np.isin(attributes, (0, 1))]
-    if wrong.size:
-        raise UsageError(f"--data {FLAGS.data}: attributes must be 0 or 1, got {wrong[0].item()!r}.")
-    parts = range(0, len(images), n)
-    return ((images[i : i + n], attributes[i : i + n]) for i in parts), names.astype(str)
-
-
 def made_of(run: runs.Run) -> dict:
     """Returns what directions of this run and these data are made of."""
     return dict(
         fingerprint=glow_tf.serving.fingerprint(run.glow),
-        data=_data(run.hps),
+        data=labelled_images.identity(run.hps, FLAGS.data),
         weights="polyak" if FLAGS.polyak else "raw",
         source=FLAGS.openai_checkpoint or FLAGS.logdir,
         step=run.step,
@@ -88,66 +47,16 @@ def made_of(run: runs.Run) -> dict:
     )
 
 
-def _data(hps):
-    """Says which images they are, without a look at the pixels of those that are many."""
-    if FLAGS.data:
-        with pathlib.Path(FLAGS.data).open("rb") as file:
-            return dict(sha256=hashlib.file_digest(file, "sha256").hexdigest())
-    data = {key: hps[key] for key in ("problem", "category", "data_dir", "image_size")}
-    if hps["data_dir"]:
-        listing = hashlib.sha256()
-        for folder, folders, files in os.walk(hps["data_dir"]):
-            folders.sort()
-            for name in sorted(files):
-                path = os.path.join(folder, name)
-                about = os.stat(path) if os.path.exists(path) else None
-                listing.update(repr((path, about and (about.st_size, about.st_mtime_ns))).encode())
-        data["files"] = listing.hexdigest()
-    return data
-
-
-def find_directions(run: runs.Run, encode) -> directions.Directions:
-    """Returns the directions of --directions if they were made of this run and these data; else makes them.
-
-    Raises:
-        UsageError: if --data, or what is in --directions, can't be read; if that doesn't say what it was made
-            of: it may be the user's own.
-    """
-    labelled = labelled_batches(run) if FLAGS.data else None  # A mistake in it is said in either case.
-    about = made_of(run)
-    if pathlib.Path(FLAGS.directions).exists():
-        known = directions.load(FLAGS.directions)
-        if known.made_of is None:
-            raise UsageError(
-                f"{FLAGS.directions} doesn't say which weights and data its directions were made of. Remove "
-                "it, or give another --directions, and they are made anew."
-            )
-        if known.is_of(about):
-            return known
-        other = "weights" if known.made_of.get("fingerprint") != about["fingerprint"] else "data"
-        print(f"The directions in {FLAGS.directions} are of other {other}: they are made anew.")
-    batches, names = labelled or labelled_batches(run)
-    known = dataclasses.replace(directions.compute(encode, batches, names), made_of=about)
-    known.save(FLAGS.directions)
-    print(f"Wrote {len(known.names)} directions of {known.counts[0].sum()} images to {FLAGS.directions}.")
-    return known
-
-
-def _one_hot(data, batches, n_y):
-    with sources.failures(data):
-        for images, labels, _ in batches:
-            yield images, labels.numpy()[:, None] == np.arange(n_y)
-
-
 def main(argv):
-    """Runs the command."""
     del argv
     pictures.require_name(FLAGS.out)
-    alphas = list_flags.floats("alphas")
+    alphas = number_lists.floats("alphas")
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
-    images = chosen_images.load(run.hps, run.glow.config.image_shape, at_least=1)
-    known = find_directions(run, lambda x: signatures.encode(x)["latents"])
+    images = images_flag.load(run.hps, run.glow.config.image_shape, at_least=1)
+    batches, names = labelled_images.load(run.hps, run.glow.config.image_shape, FLAGS.data, FLAGS.download)
+    encode = lambda x: signatures.encode(x)["latents"]
+    known = directions.kept_or_made(FLAGS.directions, made_of(run), encode, batches, names)
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
     moved = signatures.manipulate(**rows)["images"].numpy()
     pictures.save(moved.reshape(-1, *images.shape[1:]), len(alphas), FLAGS.out)

@@ -1,4 +1,4 @@
-"""How many images a second the input pipelines feed, beside what a model takes, and their memory.
+"""How many images per second the input pipelines feed, beside what a model takes, and their memory.
 
     python -m experiments.pipeline_benchmark
 
@@ -30,7 +30,6 @@ _PAGE = resource.getpagesize()
 
 
 def define_flags():
-    """Defines the flags of the command."""
     flags.DEFINE_integer("images", 10000, "Images of an epoch.", lower_bound=10 * _BATCH, upper_bound=10000)
 
 
@@ -40,14 +39,14 @@ def resident_megabytes() -> float:
 
 
 def feed(batches, n: int) -> tuple[float, float]:
-    """Takes an epoch of batches.
+    """Reads an epoch of batches, as fast as they come.
 
     Args:
         batches: a dataset.
         n: int, how many.
 
     Returns:
-        Images a second, and the growth of the resident memory after the first tenth, in MB.
+        Images per second, and the growth of the resident memory after the first tenth, in MB.
     """
     iterator = iter(batches)
     next(iterator)
@@ -60,7 +59,7 @@ def feed(batches, n: int) -> tuple[float, float]:
 
 
 def training_rate(hps: dict, data) -> float:
-    """Returns how many images a second a model trains on, of one batch again and again."""
+    """Returns how many images per second a model trains on, of one batch again and again."""
     run = Run(hps, "none")
     batch = datasets.train_batches(data, hps, _BATCH).take(1).cache().repeat()
     run.model.fit(batch, steps_per_epoch=1, verbose=0)
@@ -84,7 +83,6 @@ def write(folder: pathlib.Path, images) -> None:
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     print("| images | feeds, images/s | trains, images/s | ratio | memory grows by |\n" + "| --- " * 5 + "|")
     for size in (32, 64):

@@ -21,22 +21,21 @@ import matplotlib
 from absl import flags
 
 from experiments import cli
-from experiments.cli import UsageError, list_flags
+from experiments.cli import UsageError, number_lists
 from experiments.runs import interruptions, logs
 from experiments.settings import configs, hyperparameters, parameter_count
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
 FLAGS = flags.FLAGS
-_COLUMNS = ("row", "paper", "L, K, width", "bits", "parameters", "images a step", "measured", "epoch")
+_COLUMNS = ("row", "paper", "L, K, width", "bits", "parameters", "images per step", "measured", "epoch")
 
 
 def define_flags():
-    """Defines the flags of the command."""
     flags.DEFINE_enum("row", None, list(configs.ROWS), "Run this row.")
     flags.DEFINE_bool("ablation", False, "Run the ablation of figure 3.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the ablation.")
-    flags.DEFINE_string("logdir", "logs/paper", "Where the runs are, a folder a row.")
+    flags.DEFINE_string("logdir", "logs/paper", "Where the runs are, a folder per row.")
     flags.DEFINE_string("data_dir", "", "Where the dataset is.")
 
 
@@ -129,7 +128,7 @@ def ablation(logdir: pathlib.Path, seeds: list[int], extra) -> None:
 
 
 def draw(curves: dict, path) -> None:
-    """Draws the test curves, one panel a coupling, as figure 3.
+    """Draws the test curves, one panel per coupling, as figure 3.
 
     Args:
         curves: from (permutation, coupling, seed) to rows of test.txt.
@@ -155,7 +154,6 @@ def draw(curves: dict, path) -> None:
 
 
 def main(argv):
-    """Runs the command."""
     if not FLAGS.logdir:
         raise UsageError("--logdir must name a folder, got ''.")
     logdir = pathlib.Path(FLAGS.logdir)
@@ -164,7 +162,7 @@ def main(argv):
     if FLAGS.row:
         run(FLAGS.row, logdir / FLAGS.row, argv[1:])
     elif FLAGS.ablation:
-        ablation(logdir, list_flags.integers("seeds"), argv[1:])
+        ablation(logdir, number_lists.integers("seeds"), argv[1:])
     else:
         print(table(logdir))
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import cli, pictures, runs
-from experiments.cli import UsageError, list_flags
+from experiments.cli import UsageError, number_lists
 
 FLAGS = flags.FLAGS
 COLUMNS = 10
@@ -21,16 +21,15 @@ _HOTTEST = 1000  # Far beyond what an image shows, and far within float32.
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_inference_flags()
     flags.DEFINE_list("temperature", ["0.7"], "Temperatures, each at least 0.")
     flags.DEFINE_list("labels", [], "Labels of the columns, for a model that is conditioned on them.")
-    flags.DEFINE_integer("rows", 10, "Rows a temperature.", lower_bound=1, upper_bound=1000)
+    flags.DEFINE_integer("rows", 10, "Rows per temperature.", lower_bound=1, upper_bound=1000)
     flags.DEFINE_string("out", "samples.png", "The .png or .gif to write.")
 
 
 def _temperatures() -> list[float]:
-    values = list_flags.floats("temperature")
+    values = number_lists.floats("temperature")
     for value in values:
         if not 0 <= value <= _HOTTEST:
             raise UsageError(f"--temperature must be from 0 to {_HOTTEST}, got {value}.")
@@ -38,7 +37,7 @@ def _temperatures() -> list[float]:
 
 
 def _column_labels(hps) -> list[int]:
-    labels, n_y = list_flags.integers("labels"), hps["n_y"]
+    labels, n_y = number_lists.integers("labels"), hps["n_y"]
     if labels and not hps["ycond"]:
         raise UsageError("--labels is for a model that is conditioned on labels (--ycond).")
     for label in labels:
@@ -48,7 +47,6 @@ def _column_labels(hps) -> list[int]:
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     pictures.require_name(FLAGS.out)
     temperatures = _temperatures()

@@ -29,7 +29,6 @@ CONFIGS = {
 
 
 def define_flags():
-    """Defines the flags of the command."""
     flags.DEFINE_integer("calls", 200, "Timed calls of each.", lower_bound=1)
 
 
@@ -80,7 +79,6 @@ def measure(config: glow_tf.GlowConfig, n: int) -> dict[str, dict[str, float]]:
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

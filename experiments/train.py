@@ -27,10 +27,9 @@ from absl import flags
 from experiments import cli
 from experiments.cli import UsageError
 from experiments.data import datasets
-from experiments.runs import Run, devices, interruptions
+from experiments.runs import Run, devices, interruptions, require_memory
 from experiments.runs.callbacks import EndOfEpoch
 from experiments.runs.logdir import Logdir
-from experiments.runs.run import require_memory
 from experiments.settings import hyperparameters
 from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotFinite
 
@@ -41,7 +40,6 @@ _EXPLODED = 4
 
 
 def define_flags():
-    """Defines the flags of the command."""
     hyperparameters.define_flags()
     devices.define_flags()
     datasets.define_flags()
@@ -103,7 +101,7 @@ def train(
             _fit(run, train_data, test_data, save_every, signals)
         except (NotFiniteError, OSError, MemoryError, tf.errors.OpError) as error:
             for data in (train_data, test_data):
-                if getattr(data, "failure", None):
+                if data.failure:
                     raise data.failure from error
             said = _explain(error, run, hps)
             if said is None:
@@ -132,8 +130,8 @@ def _explain(error, run, hps) -> str | None:
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
     hps = run.hps
-    if found := getattr(train_data, "found", None):
-        run.tell(found)
+    if train_data.found:
+        run.tell(train_data.found)
     if run.saved("last"):
         run.restore("last")
         epochs, steps = divmod(run.step, hps["train_its"])
@@ -148,17 +146,17 @@ def _start(run, train_data, test_data):
     n_parameters = sum(int(tf.size(v)) for v in run.model.trainable_variables)
     run.tell(
         f"{len(train_data)} training and {len(test_data)} test images, {n_parameters:,} parameters; "
-        f"{hps['train_its']} steps an epoch, {run.batch_size} images a step."
+        f"{hps['train_its']} steps per epoch, {run.batch_size} images per step."
     )
 
 
 def _fit(run, train_data, test_data, save_every, signals):
-    """Makes the steps that are left."""
+    """Trains to the last epoch, the rest of a cut one first."""
     hps, strategy = run.hps, tf.distribute.get_strategy()
     test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
     fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
     stops = StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"])
-    survives = interruptions.Survival(run, save_every, signals)
+    survives = interruptions.SaveAndStop(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
     end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [survives])
     parts = [
@@ -203,19 +201,18 @@ def _wait_for_all(strategy):
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     if not FLAGS.logdir:
         raise UsageError("--logdir must name a folder, got ''.")
     logdir = pathlib.Path(FLAGS.logdir)
     given = hyperparameters.given_flags()
-    strategy = devices.strategy()
+    asked_for = devices.asked_for()
     there = logdir if FLAGS["logdir"].present or not FLAGS.dry_run else None
-    hps = hyperparameters.going_on(there, given, strategy.num_replicas_in_sync)
+    hps = hyperparameters.going_on(there, given, asked_for.n_replicas)
     if FLAGS.dry_run:
         print(json.dumps(hps, indent=2))
         return
-    with strategy.scope():
+    with asked_for.strategy().scope():
         try:
             run = train(hps, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla)
         except interruptions.Terminated as end:

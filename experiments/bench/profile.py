@@ -12,7 +12,7 @@ _STEPS = 5
 
 
 def table(spec: dict) -> str:
-    """Returns the operations of a step of `spec`, the dearest first, as a Markdown table."""
+    """Returns the operations of a step of `spec`, the slowest first, as a Markdown table."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     built = importlib.import_module(f"experiments.bench.{spec['model']}").build(spec)
@@ -39,4 +39,6 @@ def table(spec: dict) -> str:
         f"| {kind} | {calls[kind] // _STEPS} | {ms:.2f} | {ms / total:.1%} |"
         for kind, ms in times.most_common(25)
     ]
-    return "\n".join(["| operation | calls a step | ms a step | share |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join(
+        ["| operation | calls per step | ms per step | share |", "| --- | --- | --- | --- |", *rows]
+    )

@@ -14,7 +14,6 @@ import time
 
 
 def main():
-    """Runs the worker."""
     spec = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print isn't an answer.

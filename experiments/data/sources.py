@@ -17,13 +17,14 @@ class Images:
     """Images in memory, uint8 [N, H, W, C], and labels int32 [N].
 
     Attributes:
-        failure, lost: as of `Files`; here nothing is left to be read.
+        failure, lost, found: as of `Files`; here nothing is left to be read.
     """
 
     images: np.ndarray
     labels: np.ndarray
     failure: ClassVar[None] = None
     lost: ClassVar[tuple] = ()
+    found: ClassVar[str] = ""
 
     def __len__(self):
         """Returns N."""
@@ -45,13 +46,14 @@ class Files(abc.ABC):
         shape: (H, W, C).
         failure: the first UsageError of reading, which TensorFlow only passes on as text; None so far.
         lost: list of str, why parts of the files can't be read at all, where that is allowed.
+        found: str, what was found where, if there is something to say.
     """
 
     def __init__(self, shape):
-        """Makes the source of images [H, W, C]."""
+        """`shape` is (H, W, C)."""
         self.shape = tuple(shape)
         self.failure = None
-        self.lost = []
+        self.lost, self.found = [], ""
 
     @abc.abstractmethod
     def __len__(self):

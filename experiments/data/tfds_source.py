@@ -34,7 +34,7 @@ def builder(name: str, data_dir: str, splits, download: bool = False):
             made.download_and_prepare()
     # Of damaged files TFDS raises whatever it runs into: AssertionError, KeyError, RuntimeError, ParseError.
     except Exception as error:
-        raise _unreadable(name, data_dir, error) from error
+        raise unreadable(name, data_dir, error) from error
     missing = [split for split in splits if split not in made.info.splits]
     if missing:
         raise UsageError(
@@ -63,7 +63,7 @@ def in_memory(name: str, split: str, data_dir: str, download: bool, n_labels: in
     try:
         data = tfds.as_numpy(made.as_dataset(split=split, batch_size=-1))
     except Exception as error:  # As above.
-        raise _unreadable(name, data_dir, error) from error
+        raise unreadable(name, data_dir, error) from error
     images, labels = data["image"], data["label"]
     bad = np.flatnonzero((labels < 0) | (labels >= n_labels))
     if len(bad):
@@ -103,7 +103,7 @@ def decode_as(shape):
     return decode
 
 
-def _unreadable(name, data_dir, error):
+def unreadable(name: str, data_dir: str, error: Exception) -> UsageError:
     """Returns the UsageError for what TFDS raised."""
     # Without TFDS' own beginning, and the graph's node and the operation that TensorFlow names.
     what = re.sub(

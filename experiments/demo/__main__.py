@@ -15,29 +15,23 @@ requirements-demo.txt.
 """
 
 import json
-import os
 import pathlib
 import signal
 import tempfile
 
 from absl import flags
 
-# Before Gradio is imported, which looks at them then. With analytics off it still keeps a record of events.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
-
-import glow_tf  # noqa: E402
-from experiments import cli, runs
-from experiments.demo import exhibits, served_model  # noqa: E402
-from experiments.served import protocols  # noqa: E402
+import glow_tf
+from experiments import cli, runs, served
+from experiments.cli import UsageError
+from experiments.demo import page_data
+from experiments.demo.served_model import ServedModel
 from experiments.settings import configs, hyperparameters
-from experiments.settings.hyperparameters import UsageError  # noqa: E402
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    """Defines the flags of the command."""
     runs.define_inference_flags()
     flags.DEFINE_string("export_dir", None, "What experiments.export wrote: the newest version is taken.")
     flags.DEFINE_string("server", None, "host:port (gRPC) or http://host:port (REST) of TensorFlow Serving.")
@@ -109,16 +103,16 @@ def find_model(temporary) -> tuple:
         run = runs.load_for_inference()
         version = glow_tf.serving.export(run.glow, temporary)
         fingerprint = glow_tf.serving.fingerprint(run.glow)
-        return served_model.InProcess(version, FLAGS.time_limit), run.hps, fingerprint
+        return served.InProcess(version, FLAGS.time_limit), run.hps, fingerprint
     if not FLAGS.export_dir:
         hps = hyperparameters.resolve(hyperparameters.given_flags())
-        return protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
+        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
     version = newest_version(FLAGS.export_dir)
     metadata = exported_metadata(version)
     hps, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
     if FLAGS.server:
-        return protocols.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
-    return served_model.InProcess(version, FLAGS.time_limit), hps, fingerprint
+        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
+    return served.InProcess(version, FLAGS.time_limit), hps, fingerprint
 
 
 def _interrupt(*_):
@@ -128,7 +122,6 @@ def _interrupt(*_):
 
 
 def main(argv):
-    """Runs the command."""
     del argv
     try:
         from experiments.demo import page
@@ -137,9 +130,9 @@ def main(argv):
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory() as temporary:
         server, hps, fingerprint = find_model(temporary)
-        model = served_model.ServedModel(server, hps)
-        shown = exhibits.load(model, hps, FLAGS.n_images, FLAGS.directions, fingerprint)
-        built = page.build(model, shown, hps["problem"])
+        model = ServedModel(server, hps)
+        data = page_data.load(model, hps, FLAGS.n_images, FLAGS.directions, fingerprint)
+        built = page.build(model, data, hps["problem"])
         try:
             address = page.launch(built, FLAGS.host, FLAGS.port)
         except OSError as error:

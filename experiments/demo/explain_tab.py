@@ -3,25 +3,25 @@
 import gradio as gr
 import numpy as np
 
-from experiments.demo import answers, drawing, picker
-from experiments.demo.exhibits import Exhibits
+from experiments.demo import drawing, events, picker
+from experiments.demo.page_data import PageData
 from experiments.demo.served_model import ServedModel
 
 REDRAWN = 5
 _TEMPERATURE = 0.7
 
 
-def build(model: ServedModel, exhibits: Exhibits) -> None:
-    """Makes the tab's components in the current block."""
+def build(model: ServedModel, data: PageData) -> None:
+    """A choice of an image, its bits among those of the test set, and its levels kept one after the other."""
 
     def bits_view(image, labels):
         bits = float(model.bits_per_dim(image[None], labels)[0])
-        fewer = np.mean(exhibits.bits < bits)
+        fewer = np.mean(data.bits < bits)
         sentence = (
             f"The model needs <b>{bits:.3f} bits per dimension</b> for this image; "
-            f"{fewer:.0%} of the {len(exhibits.bits)} test images need fewer."
+            f"{fewer:.0%} of the {len(data.bits)} test images need fewer."
         )
-        return drawing.shown(f"<p>{sentence}</p>", drawing.histogram(exhibits.bits, bits))
+        return drawing.shown(f"<p>{sentence}</p>", drawing.histogram(data.bits, bits))
 
     def levels_view(image, labels):
         levels = [level[0] for level in model.encode(image[None], labels)]
@@ -49,11 +49,11 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
-            chosen = picker.Picker(model, exhibits, 0)
+            chosen = picker.Picker(model, data, 0)
             label = gr.Dropdown(
                 [str(y) for y in range(model.n_y)],
                 value=str(chosen.start.label) if model.n_y else None,
-                label="The model is told that this is a",
+                label="The model takes this for a",
                 visible=bool(model.n_y),
                 filterable=False,
             )
@@ -61,8 +61,8 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
             bits = gr.HTML(elem_id="explain-bits")
             levels = gr.HTML(elem_id="explain-levels")
     _, bits.value, levels.value = view_of_new(chosen.start)
-    answers.on(label.input, view, [chosen.picked, label], [bits, levels])
-    picker.connect([chosen], view_of_new, [], [label, bits, levels])
+    events.on(label.input, view, [chosen.picked, label], [bits, levels])
+    chosen.on_pick(view_of_new, [], [label, bits, levels])
 
 
 def kept_and_redrawn(levels: list[np.ndarray], kept: int) -> list[np.ndarray]:

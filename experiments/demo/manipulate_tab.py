@@ -3,8 +3,8 @@
 import gradio as gr
 import numpy as np
 
-from experiments.demo import answers, drawing, picker
-from experiments.demo.exhibits import Exhibits
+from experiments.demo import drawing, events, picker
+from experiments.demo.page_data import PageData
 from experiments.demo.served_model import ServedModel
 
 STEPS = 7
@@ -12,16 +12,16 @@ LEAST, MOST = -1.0, 3.0
 _PULL = 2.0  # Of the slider that isn't 0 at the start, so that the page shows what sliders do.
 
 
-def directions_from(exhibits: Exhibits, label: int | None) -> np.ndarray:
-    """Returns a direction an attribute, float32 [A, M].
+def directions_from(data: PageData, label: int | None) -> np.ndarray:
+    """Returns a direction for each attribute, float32 [A, M].
 
     Where attributes are classes, from the class of the image to each; to its own class, from the mean of
     all images.
     """
-    if not exhibits.classes:
-        return exhibits.directions.vectors
-    offsets = exhibits.class_offsets()
-    names = list(exhibits.directions.names)
+    if not data.classes:
+        return data.directions.vectors
+    offsets = data.class_offsets()
+    names = list(data.directions.names)
     if label is None or str(label) not in names:
         return offsets
     own = names.index(str(label))
@@ -30,13 +30,13 @@ def directions_from(exhibits: Exhibits, label: int | None) -> np.ndarray:
     return moved
 
 
-def build(model: ServedModel, exhibits: Exhibits) -> None:
-    """Makes the tab's components in the current block."""
-    names = [str(name) for name in exhibits.directions.names]
-    titles = [f"Towards {name}" for name in names] if exhibits.classes else names
+def build(model: ServedModel, data: PageData) -> None:
+    """A choice of an image, a slider for each attribute, the image moved, and the way there."""
+    names = [str(name) for name in data.directions.names]
+    titles = [f"Towards {name}" for name in names] if data.classes else names
 
     def move(picked, *amounts):
-        direction = np.float32(amounts) @ directions_from(exhibits, picked.label)
+        direction = np.float32(amounts) @ directions_from(data, picked.label)
         # One more than is in the strip: the rebuilt image is the first of them.
         images = model.manipulate(picked.image, direction, np.linspace(0, 1, STEPS))
         moved = [f"{title}: {amount:g}" for title, amount in zip(titles, amounts, strict=True) if amount]
@@ -55,7 +55,7 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     with gr.Row():
         with gr.Column(scale=3, min_width=200):
-            chosen = picker.Picker(model, exhibits, 7)
+            chosen = picker.Picker(model, data, 7)
         with gr.Column(scale=3, min_width=200), gr.Group():
             result = gr.HTML(elem_id="manipulate-result", elem_classes="framed")
         with gr.Column(scale=5, min_width=320):
@@ -65,9 +65,9 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
             button = gr.Button("Reset", elem_id="manipulate-reset")
     strip = gr.HTML(elem_id="manipulate-strip")
     result.value, strip.value = move(chosen.start, *start)
-    answers.on([s.input for s in sliders], move, [chosen.picked, *sliders], [result, strip])
-    answers.on(button.click, reset, [chosen.picked], [*sliders, result, strip])
-    picker.connect([chosen], move, sliders, [result, strip])
+    events.on([s.input for s in sliders], move, [chosen.picked, *sliders], [result, strip])
+    events.on(button.click, reset, [chosen.picked], [*sliders, result, strip])
+    chosen.on_pick(move, sliders, [result, strip])
 
 
 def _first_other(names, label):

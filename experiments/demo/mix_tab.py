@@ -3,15 +3,15 @@
 import gradio as gr
 import numpy as np
 
-from experiments.demo import answers, drawing, picker
-from experiments.demo.exhibits import Exhibits
+from experiments.demo import drawing, events, picker
+from experiments.demo.page_data import PageData
 from experiments.demo.served_model import ServedModel
 
 POINTS = 9
 
 
-def build(model: ServedModel, exhibits: Exhibits) -> None:
-    """Makes the tab's components in the current block."""
+def build(model: ServedModel, data: PageData) -> None:
+    """Two choices of an image, the one between them, and the line from one to the other."""
 
     def mixed(first, second, percent):
         image = model.interpolate(first.image, second.image, [percent / 100])[0]
@@ -33,13 +33,16 @@ def build(model: ServedModel, exhibits: Exhibits) -> None:
 
     with gr.Row():
         with gr.Column(min_width=200):
-            first = picker.Picker(model, exhibits, 2, "First")
+            first = picker.Picker(model, data, 2, "First")
         with gr.Column(min_width=200), gr.Group():
             result = gr.HTML(elem_id="mix-result", elem_classes="framed")
             percent = gr.Slider(0, 100, 50, step=1, label="From first to second, %", buttons=[])
         with gr.Column(min_width=200):
-            second = picker.Picker(model, exhibits, 5, "Second")
+            second = picker.Picker(model, data, 5, "Second")
     strip = gr.HTML(elem_id="mix-strip")
     result.value, strip.value = view(first.start, second.start, 50)
-    answers.on(percent.input, mixed, [first.picked, second.picked, percent], result)
-    picker.connect([first, second], view, [percent], [result, strip])
+    events.on(percent.input, mixed, [first.picked, second.picked, percent], result)
+    first.on_pick(view, [second.picked, percent], [result, strip])
+    second.on_pick(
+        lambda two, one, percent: view(one, two, percent), [first.picked, percent], [result, strip]
+    )

@@ -5,23 +5,23 @@ import pathlib
 import gradio as gr
 
 from experiments.demo import explain_tab, manipulate_tab, mix_tab, sample_tab, uploads
-from experiments.demo.exhibits import Exhibits
+from experiments.demo.page_data import PageData
 from experiments.demo.served_model import ServedModel
 
 AT_ONCE = 2  # Answers of one kind that are worked on at a time; the others queue.
-QUEUE = 200  # Beyond these, a person is told to come back.
+QUEUE = 200  # A person beyond these is asked to come back.
 SESSIONS = 200  # Whose images are kept.
 _DELETE_EVERY, _DELETE_OLDER = 300, 300  # Seconds; files of uploads that were broken off.
 
 _STYLE = pathlib.Path(__file__).with_name("style.css")
 
 
-def build(model: ServedModel, exhibits: Exhibits, name: str) -> gr.Blocks:
+def build(model: ServedModel, data: PageData, name: str) -> gr.Blocks:
     """Returns the page.
 
     Args:
         model: that is played with.
-        exhibits: of its data set.
+        data: of its data set.
         name: what the model was trained on.
     """
     height, width, channels = model.image_shape
@@ -43,11 +43,11 @@ def build(model: ServedModel, exhibits: Exhibits, name: str) -> gr.Blocks:
         with gr.Tab("Sample"):
             sample_tab.build(model)
         with gr.Tab("Mix"):
-            mix_tab.build(model, exhibits)
+            mix_tab.build(model, data)
         with gr.Tab("Manipulate"):
-            manipulate_tab.build(model, exhibits)
+            manipulate_tab.build(model, data)
         with gr.Tab("Explain"):
-            explain_tab.build(model, exhibits)
+            explain_tab.build(model, data)
     page.queue(max_size=QUEUE, default_concurrency_limit=AT_ONCE)
     return page
 

@@ -6,8 +6,8 @@ import pathlib
 import gradio as gr
 import numpy as np
 
-from experiments.demo import answers, drawing, uploads
-from experiments.demo.exhibits import Exhibits
+from experiments.demo import drawing, events, uploads
+from experiments.demo.page_data import PageData
 from experiments.demo.served_model import ServedModel
 
 _FORGET_SECONDS = 3600
@@ -31,11 +31,11 @@ class Picked:
 class Picker:
     """The components of one choice, made in the current block of the page."""
 
-    def __init__(self, model: ServedModel, exhibits: Exhibits, start: int, title: str = ""):
-        """Makes them; image number `start` is chosen, and `title` says which of several choices this is."""
-        self._model, self._exhibits = model, exhibits
+    def __init__(self, model: ServedModel, data: PageData, start: int, title: str = ""):
+        """Image number `start` is chosen at first; `title` says which of several choices this is."""
+        self._model, self._data = model, data
         prefix = f"{title}: " if title else ""
-        last = len(exhibits.images) - 1
+        last = len(data.images) - 1
         self.start = self.numbered(min(start, last))
         with gr.Group():
             self.picture = gr.HTML(self.draw(self.start), elem_classes="framed")
@@ -50,8 +50,8 @@ class Picker:
 
     def numbered(self, number: int) -> Picked:
         """Returns an image of the test set."""
-        label = int(self._exhibits.labels[number])
-        return Picked(self._exhibits.images[number], label, f"test image {number}")
+        label = int(self._data.labels[number])
+        return Picked(self._data.images[number], label, f"test image {number}")
 
     def uploaded(self, path) -> tuple[Picked, str]:
         """Returns an image that was uploaded, and a sentence about it; raises BadUpload for a bad one."""
@@ -70,44 +70,29 @@ class Picker:
         label = "" if picked.label is None else f", label {picked.label}"
         return drawing.shown(drawing.figure(picked.image, picked.name, f"{picked.name}{label}"))
 
-    def _outputs(self):
-        return [self.picked, self.picture, self._note]
+    def on_pick(self, view, inputs: list, outputs: list) -> None:
+        """Shows a view anew when another image is chosen.
 
+        Args:
+            view: callable, the Picked and the values of `inputs` -> the values of `outputs`, a tuple.
+            inputs: other components.
+            outputs: components.
+        """
+        unchanged = [gr.skip()] * len(outputs)
 
-def connect(pickers: list[Picker], view, inputs: list, outputs: list) -> None:
-    """Shows a view anew when an image is chosen.
+        def shown(picked, sentence, values):
+            return picked, self.draw(picked), drawing.note(sentence), *view(picked, *values)
 
-    Args:
-        pickers: of the view.
-        view: callable, the Picked of each and the values of `inputs` -> the values of `outputs`, a tuple.
-        inputs: other components.
-        outputs: components.
-    """
-    for position, picker in enumerate(pickers):
-        _connect_one(pickers, position, picker, view, inputs, outputs)
+        def number_changed(number, *values):
+            return shown(self.numbered(int(number)), "", values)
 
+        def file_uploaded(path, *values):
+            try:
+                picked, sentence = self.uploaded(path)
+            except uploads.BadUpload as error:
+                return gr.skip(), gr.skip(), drawing.note(str(error), bad=True), *unchanged
+            return shown(picked, sentence, values)
 
-def _connect_one(pickers, position, picker, view, inputs, outputs):
-    n = len(pickers)
-
-    def shown(picked, sentence, values):
-        values = list(values)
-        values[position] = picked
-        return picked, picker.draw(picked), drawing.note(sentence), *view(*values)
-
-    def number_changed(number, *values):
-        return shown(picker.numbered(int(number)), "", values)
-
-    def file_uploaded(path, *values):
-        try:
-            picked, sentence = picker.uploaded(path)
-        except uploads.BadUpload as error:
-            unchanged = [gr.skip()] * (2 + len(outputs))
-            return *unchanged[:2], drawing.note(str(error), bad=True), *unchanged[2:]
-        return shown(picked, sentence, values)
-
-    assert n == len({id(p) for p in pickers})
-    others = [p.picked for p in pickers] + inputs
-    outputs = picker._outputs() + outputs
-    answers.on(picker._number.input, number_changed, [picker._number, *others], outputs)
-    answers.on(picker._upload.upload, file_uploaded, [picker._upload, *others], outputs)
+        outputs = [self.picked, self.picture, self._note, *outputs]
+        events.on(self._number.input, number_changed, [self._number, *inputs], outputs)
+        events.on(self._upload.upload, file_uploaded, [self._upload, *inputs], outputs)

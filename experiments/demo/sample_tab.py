@@ -3,7 +3,7 @@
 import gradio as gr
 import numpy as np
 
-from experiments.demo import answers, drawing
+from experiments.demo import drawing, events
 from experiments.demo.served_model import ServedModel
 
 MAX_SAMPLES = 60
@@ -13,7 +13,7 @@ EACH_IN_TURN = "each in turn"
 
 
 def build(model: ServedModel) -> None:
-    """Makes the tab's components in the current block."""
+    """Temperature, label, number and seed, and the samples that they give."""
 
     def draw(temperature, label, seed, n):
         seeds = (int(seed or 0) + np.arange(int(n))) % (MAX_SEED + 1)
@@ -67,5 +67,5 @@ def build(model: ServedModel) -> None:
         with gr.Column(scale=3, min_width=320):
             grid = gr.HTML(draw(*start), elem_id="sample-grid")
     inputs = [temperature, label, seed, n]
-    answers.on([temperature.input, label.input, seed.input, n.input], draw, inputs, grid)
-    answers.on(again.click, next_seeds, inputs, [seed, grid])
+    events.on([temperature.input, label.input, seed.input, n.input], draw, inputs, grid)
+    events.on(again.click, next_seeds, inputs, [seed, grid])

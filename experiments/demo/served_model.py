@@ -1,69 +1,10 @@
-"""The model that the page plays with, known by its signatures alone: in this process, or on a server."""
-
-import os
-import pathlib
-import tempfile
-import time
+"""The model that the page plays with, known by its signatures alone."""
 
 import numpy as np
-import tensorflow as tf
 
 from experiments.cli import UsageError
-from experiments.served.outputs import BadAnswer, Output
-from experiments.served.protocols import ServerError
+from experiments.served import Output, ServerError
 from experiments.settings import hyperparameters
-
-# A call can't be stopped half-way, so the time limit is looked at between calls of this many images.
-IMAGES_A_CALL = 16
-
-
-class InProcess:
-    """A SavedModel in this process, with the interface of `serving_protocols.Server`."""
-
-    def __init__(self, path, time_limit: float):
-        """Loads it; raises a UsageError if there is none.
-
-        Args:
-            path: of a version's folder.
-            time_limit: float, seconds that one request may take.
-        """
-        try:
-            # By another name: TensorFlow takes [, ] and \ in a path for a pattern when it reads variables.
-            with tempfile.TemporaryDirectory() as folder:
-                link = pathlib.Path(folder) / "model"
-                os.symlink(pathlib.Path(path).resolve(), link)
-                self._model = tf.saved_model.load(str(link))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UsageError(f"Can't load a SavedModel from {path}: {error}") from error
-        self._time_limit = time_limit
-
-    def predict(self, signature, inputs, outputs):
-        """See `serving_protocols.Server.predict`."""
-        if signature not in self._model.signatures:
-            raise ServerError(f"The export has no signature {signature}.")
-        function = self._model.signatures[signature]
-        deadline = time.monotonic() + self._time_limit
-        n = len(next(iter(inputs.values())))
-        answers = []
-        # A row depends on its own inputs alone, so the parts are what the whole would be.
-        for start in range(0, n, IMAGES_A_CALL):
-            if time.monotonic() > deadline:
-                raise ServerError(f"This took longer than {self._time_limit:g} seconds; ask for less.")
-            part = {key: tf.constant(value[start : start + IMAGES_A_CALL]) for key, value in inputs.items()}
-            try:
-                answer = function(**part)
-                answers.append({key: answer[key].numpy() for key in outputs})
-            except tf.errors.InvalidArgumentError as error:
-                raise ServerError(error.message) from error
-            except (KeyError, TypeError) as error:
-                raise ServerError(f"The export's {signature} isn't this package's: {error}") from error
-        try:
-            return {
-                key: output.of_array(key, np.concatenate([answer[key] for answer in answers]))
-                for key, output in outputs.items()
-            }
-        except (BadAnswer, ValueError) as error:
-            raise ServerError(f"The export's answer to {signature} is wrong: {error}.") from error
 
 
 class ServedModel:
@@ -79,7 +20,7 @@ class ServedModel:
         """Asks once for the latents of a black image: whether this is the model.
 
         Args:
-            server: with `predict`, see `serving_protocols.Server`.
+            server: with `predict`, see `experiments.served.Server`.
             hps: resolved hyperparameters of the model.
 
         Raises:
@@ -107,7 +48,7 @@ class ServedModel:
     def interpolate(self, first, second, points) -> np.ndarray:
         """Returns images uint8 [P, H, W, C] on the line between two; `points` are from 0 to 1."""
         n = len(points)
-        # A row a point, not one row of points, so that a long line is many short calls.
+        # A row per point, not one row of points, so that a long line is many short calls.
         inputs = dict(first=np.stack([first] * n), second=np.stack([second] * n))
         return self._images("interpolate", None, 1, **inputs, points=_column(points))[:, 0]
 

@@ -1,4 +1,4 @@
-"""Reads a picture that somebody uploads: bounded, and a bad one is told in a sentence."""
+"""Reads a picture that somebody uploads: bounded, and a bad one is answered by a sentence."""
 
 import pathlib
 

@@ -54,7 +54,7 @@ def save(images, columns: int, path) -> None:
     Raises:
         UsageError: if it can't be written.
     """
-    with _told(path):
+    with _refusals_said(path):
         if _is_animation(path):
             save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
         else:
@@ -72,7 +72,7 @@ def save_blocks(blocks, columns: int, path) -> None:
     Raises:
         UsageError: if it can't be written.
     """
-    with _told(path):
+    with _refusals_said(path):
         if _is_animation(path):
             save_frames([grid(block, columns) for block in blocks], path)
         else:
@@ -87,7 +87,7 @@ def save_frames(frames, path) -> None:
 
 def save_one(image, path) -> None:
     """Writes one image, uint8 [H, W, C], as it is; raises a UsageError if it can't."""
-    with _told(path):
+    with _refusals_said(path):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
 
 
@@ -107,7 +107,7 @@ def _is_animation(path):
 
 
 @contextlib.contextmanager
-def _told(path):
+def _refusals_said(path):
     try:
         yield
     except OSError as error:

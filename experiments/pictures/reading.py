@@ -52,7 +52,7 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
         became 8".
 
     Raises:
-        BadPicture: if it can't be read, or has too few or too many pixels, told before one is decoded.
+        BadPicture: if it can't be read, or has too few or too many pixels, said before one is decoded.
     """
     try:
         with Image.open(file, formats=formats) as picture:

@@ -44,7 +44,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
     """
 
     def __init__(self, run: Run, test_data, steps: int, fixed_batch, during_evaluation=()):
-        """Opens the logs.
+        """The logs go on where the run does.
 
         Args:
             run: what is trained.
@@ -56,7 +56,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
         super().__init__()
         self._run = run
         self._test = test_data, steps, during_evaluation
-        self._health = invertibility.Health(run, fixed_batch)
+        self._invertibility = invertibility.Monitor(run, fixed_batch)
         self._train_log = Log(run, "train.txt", ("train_time",))
         self._test_log = Log(run, "test.txt", ("loss",))
         self._polyak_log = Log(run, "test_polyak.txt")
@@ -69,7 +69,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
         return self._train_log.rows[-1]["epoch"] if self._train_log.rows else 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
+        """The clock starts."""
         self._start, self._first_step = time.perf_counter(), self._run.step
         self._train_time = 0.0
 
@@ -113,7 +113,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
         raw, polyak = results["raw"], results["polyak"]
         if not math.isfinite(raw["loss"]):
             raise NotFiniteError(f"The loss on the test images became {raw['loss']} in epoch {epoch}.")
-        measured = self._health.measure()
+        measured = self._invertibility.measure()
         best = raw["loss"] < min(
             (r["loss"] for r in self._test_log.rows if r["epoch"] < epoch), default=math.inf
         )
@@ -141,7 +141,7 @@ class Summaries:
     """A folder of TensorBoard's in the logdir, which is made again if it was removed."""
 
     def __init__(self, run: Run, name: str):
-        """Takes the run and the folder's name; only the chief writes."""
+        """`name` is the folder's, in the logdir; only the chief writes there."""
         self._run, self._folder = run, run.logdir / name
         self._writer = None
 
@@ -168,7 +168,7 @@ class SampleGrids:
     """Sample grids at the original's temperatures, as PNG and for TensorBoard."""
 
     def __init__(self, run: Run):
-        """Takes the run; nothing is drawn yet."""
+        """Nothing is drawn yet."""
         self._run = run
         self._board = Summaries(run, "samples")
         self._sample = tf.function(

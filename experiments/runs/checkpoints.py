@@ -30,7 +30,7 @@ class Checkpoints:
     """
 
     def __init__(self, checkpoint: tf.train.Checkpoint, directory, keep: int):
-        """Makes the folder's keeper; nothing is read or written yet.
+        """Nothing is read or written yet.
 
         Args:
             checkpoint: what is saved.

@@ -1,4 +1,4 @@
-"""What lets a run survive: checkpoints within an epoch, signals, and what a stopped run says."""
+"""What interrupts a run, and what is saved then: after some steps, a signal, or a lost worker."""
 
 import contextlib
 import signal
@@ -17,18 +17,18 @@ TERMINATED = 75  # The exit code after a signal: sysexits' EX_TEMPFAIL, "try aga
 
 
 class Terminated(BaseException):
-    """The process was told to end, and has saved. No `except Exception` of a library's is to take it."""
+    """The process ends by a signal, and has saved. No `except Exception` of a library's is to take it."""
 
 
 class Signals:
-    """SIGTERM, Ctrl-C (SIGINT) and SIGHUP, while they are taken over: how a training is told to end.
+    """SIGTERM, Ctrl-C (SIGINT) and SIGHUP, while they are taken over: how a user ends a training.
 
     Until there is something to save, a signal ends it at once, by Terminated; then it is noted, for
     `raise_if_received`. After one Ctrl-C the next is the system's own, which ends the process at once.
     """
 
     def __init__(self):
-        """Takes over nothing yet."""
+        """Nothing is taken over yet."""
         self.deferred = False
         self._received = None
         self._before = {}
@@ -69,7 +69,7 @@ class Signals:
         return self._received is not None
 
 
-class Survival(tf_keras.callbacks.Callback):
+class SaveAndStop(tf_keras.callbacks.Callback):
     """Saves `last` every `save_every` steps, at the end of an epoch's steps, and after a signal.
 
     After a signal the step under way is finished first; an evaluation under way is left, as it is made again
@@ -77,7 +77,7 @@ class Survival(tf_keras.callbacks.Callback):
     """
 
     def __init__(self, run: Run, save_every: int, signals: Signals):
-        """Takes the run, the steps between two checkpoints, and the signals."""
+        """`save_every` is the number of training steps between two checkpoints."""
         super().__init__()
         self._run = run
         self._save_every = save_every
@@ -117,6 +117,6 @@ def reason(error: Exception) -> str | None:
     """Returns what to say of an error that isn't the program's fault, or None if it may be."""
     if isinstance(error, _WORKER_ERRORS):
         lines = error.message.splitlines()
-        told = [line for line in lines if "aborted" in line] or lines[-1:]
-        return f"Another worker is gone: {' '.join(told)}. Start all workers again."
+        why = [line for line in lines if "aborted" in line] or lines[-1:]
+        return f"Another worker is gone: {' '.join(why)}. Start all workers again."
     return explain(error)

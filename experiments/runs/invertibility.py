@@ -27,11 +27,11 @@ def condition_number(run: Run) -> float:
     return max((float(np.linalg.cond(m.astype(np.float64)).max()) for m in matrices), default=1.0)
 
 
-class Health:
+class Monitor:
     """The inverse's error on one batch, the same at every evaluation, and the condition number."""
 
     def __init__(self, run: Run, batch):
-        """Makes it for a run and a batch (images, labels, noise)."""
+        """`batch` is (images, labels, noise)."""
         self._run, self._batch = run, batch
         self._inverse_error = _inverse_error(run.glow)  # Traced once.
 

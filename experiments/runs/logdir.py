@@ -19,7 +19,7 @@ class Logdir:
     """
 
     def __init__(self, path):
-        """Takes the folder's path; nothing is made yet."""
+        """Nothing is made or locked yet."""
         self.path = pathlib.Path(path)
         self._lock = None
 

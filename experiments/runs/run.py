@@ -1,19 +1,17 @@
 """A run: its model, optimizer and checkpoints in a logdir."""
 
-import os
 import pathlib
 
 import tensorflow as tf
-from absl import flags
 
 import glow_tf
 from experiments.cli import UsageError
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
-from experiments.settings import hyperparameters, parameter_count
+from experiments.runs.memory import require_memory
+from experiments.settings import hyperparameters
 from glow_tf.training import STATISTICS, GlowModel, NotFiniteError
 
-WEIGHTS = ("raw", "polyak")
 N_LAST = 3  # Checkpoints `last` that are kept.
 
 
@@ -21,7 +19,7 @@ class Run:
     """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
 
     def __init__(self, hps: dict, logdir, jit_compile: bool = False):
-        """Makes them from resolved hyperparameters; nothing is read.
+        """The weights are new; `restore` reads those of a checkpoint.
 
         Args:
             hps: resolved hyperparameters.
@@ -38,7 +36,7 @@ class Run:
         self.glow = glow_tf.Glow(hyperparameters.glow_config(hps), seed=hps["seed"])
         self.model = GlowModel(self.glow, hps["weight_y"])
         kind = {"adamax": glow_tf.optimizers.Adamax, "adam": glow_tf.optimizers.Adam}
-        warmup_steps = hps["n_train"] * hps["epochs_warmup"] / self._processed_a_step
+        warmup_steps = hps["n_train"] * hps["epochs_warmup"] / self._processed_per_step
         self.optimizer = kind[hps["optimizer"]](
             glow_tf.optimizers.WarmUp(hps["lr"], warmup_steps),
             hps["beta1"],
@@ -75,13 +73,13 @@ class Run:
         return self.hps["local_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
-    def _processed_a_step(self) -> int:
+    def _processed_per_step(self) -> int:
         return self.hps["n_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
     def n_processed(self) -> int:
         """Images so far, at the anchor size, which the original's schedule counts."""
-        return self.step * self._processed_a_step
+        return self.step * self._processed_per_step
 
     @property
     def n_images(self) -> int:
@@ -142,81 +140,3 @@ class Run:
 
 def _is_finite(variable) -> bool:
     return bool(tf.reduce_all(tf.math.is_finite(variable)))
-
-
-def require_memory(hps: dict, images: int = 0) -> None:
-    """Raises a UsageError if a model, and so many images at once, surely don't fit into the memory.
-
-    On a GPU, whose memory is its own, TensorFlow says so itself.
-    """
-    if tf.config.list_physical_devices("GPU"):
-        return
-    config = hyperparameters.glow_config(hps)
-    # Weights, two moments, the average; and of the images one step's activations.
-    weights = 4 * parameter_count.least_parameters(config)
-    needed = 4 * (weights + images * parameter_count.largest_activations(config))
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise UsageError(
-            f"This needs at least {needed / 2**30:.3g} GiB of memory, and the machine has "
-            f"{there / 2**30:.3g}: --depth {hps['depth']}, --width {hps['width']}, images of "
-            f"{hps['image_size']}x{hps['image_size']}x{hps['n_channels']}"
-            + (f", {images} at once. Make a batch or the model smaller." if images else ".")
-        )
-
-
-def define_flags():
-    """Defines the flags that say which trained model a command takes, and the original's."""
-    hyperparameters.define_flags()
-    flags.DEFINE_string("logdir", None, "The run to read.")
-    flags.DEFINE_string(
-        "openai_checkpoint", None, "Prefix of one of OpenAI's TF1 checkpoints, instead of a run."
-    )
-    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
-
-
-def load(n_replicas: int = 1) -> Run:
-    """Returns the run that the flags name, with its weights.
-
-    Raises:
-        UsageError: if they name none or two, or it can't be read.
-    """
-    f = flags.FLAGS
-    if bool(f.logdir) == bool(f.openai_checkpoint):
-        raise UsageError("Give either --logdir (a run) or --openai_checkpoint (a prefix).")
-    given = {name: value for name, value in hyperparameters.given_flags().items() if value is not None}
-    if f.logdir:
-        logdir = pathlib.Path(f.logdir)
-        run = Run(hyperparameters.for_reading(logdir, given), logdir)
-        run.restore(f.checkpoint if run.saved(f.checkpoint) else "last")
-        return run
-    run = Run(hyperparameters.resolve(given, n_replicas), ".")
-    try:
-        glow_tf.openai_checkpoint.restore(run.glow, f.openai_checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    wrong = run.not_finite()
-    if wrong:
-        raise UsageError(f"The checkpoint {f.openai_checkpoint} can't be used. {wrong}")
-    return run
-
-
-def define_inference_flags():
-    """Defines the flags of `load_for_inference`."""
-    define_flags()
-    flags.DEFINE_bool("polyak", False, "Use the Polyak average of the weights instead of the raw ones.")
-
-
-def load_for_inference() -> Run:
-    """Returns the run that the flags name, with the raw weights or, with --polyak, their average.
-
-    Raises:
-        UsageError: as `load`; and for --polyak with a checkpoint of OpenAI's.
-    """
-    if flags.FLAGS.polyak and flags.FLAGS.openai_checkpoint:
-        raise UsageError("--polyak is for runs, not for --openai_checkpoint.")
-    run = load()
-    if flags.FLAGS.polyak:
-        for variable in run.model.trainable_variables:
-            variable.assign(run.optimizer.polyak_average(variable))
-    return run

@@ -1,7 +1,7 @@
 """The workers of several machines: what TF_CONFIG says of them, and waiting until all are there.
 
 TensorFlow starts its server with any TF_CONFIG, and then waits for the others where no signal ends it. So
-what is wrong is told before, and the wait is made here: each worker listens at its own address, says who it
+what is wrong is said before, and the wait is made here: each worker listens at its own address, says who it
 is to whoever asks there, and asks at the others' addresses until all answer, as such a worker or as
 TensorFlow's server, which is what they start when they have found the others.
 """

@@ -138,6 +138,37 @@ def compute(encode, batches, names) -> Directions:
     return Directions(np.array(names), vectors.astype(np.float32), np.stack([counts, n - counts], 1))
 
 
+def kept_or_made(path, made_of: dict, encode, batches, names) -> Directions:
+    """Returns the directions in a file if they were made of the same; else makes them, and writes the file.
+
+    Args:
+        path: of the file, which may be missing.
+        made_of: what they are to be made of, as `Directions` has it.
+        encode: as of `compute`.
+        batches: as of `compute`.
+        names: as of `compute`.
+
+    Raises:
+        UsageError: as `load`, `compute` and `Directions.save`; and if the file doesn't say what its
+            directions were made of: they may be the user's own.
+    """
+    if pathlib.Path(path).exists():
+        known = load(path)
+        if known.made_of is None:
+            raise UsageError(
+                f"{path} doesn't say which weights and data its directions were made of. Remove it, or give "
+                "another --directions, and they are made anew."
+            )
+        if known.is_of(made_of):
+            return known
+        other = "weights" if known.made_of.get("fingerprint") != made_of["fingerprint"] else "data"
+        print(f"The directions in {path} are of other {other}: they are made anew.")
+    made = dataclasses.replace(compute(encode, batches, names), made_of=made_of)
+    made.save(path)
+    print(f"Wrote {len(made.names)} directions of {made.counts[0].sum()} images to {path}.")
+    return made
+
+
 def rows(images, directions: Directions, alphas) -> dict[str, np.ndarray]:
     """Returns the inputs of the signature `manipulate`, a row for each image and direction, images first.
 

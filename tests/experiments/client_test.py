@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 import glow_tf
-from experiments.served import directions, protocols
+from experiments import served
+from experiments.served import directions
 from experiments.served.outputs import Output
 from glow_tf import quantization
 from tests.support import commands, prediction_server, serving_cases
@@ -39,7 +40,7 @@ def addresses(request, model, tmp_path_factory):
 def server(request, addresses):
     """The model on the server, by each protocol."""
     address = addresses[["grpc", "rest"].index(request.param)]
-    return protocols.connect(address, prediction_server.MODEL, 30.0)
+    return served.connect(address, prediction_server.MODEL, 30.0)
 
 
 def outputs_of(name, wanted):
@@ -91,8 +92,8 @@ BAD_REQUESTS = [
 @pytest.mark.parametrize(("name", "changes", "sentence"), BAD_REQUESTS)
 def test_bad_requests_are_told_and_the_server_goes_on(name, changes, sentence, server, model):
     request = serving_cases.make_requests(model.config, 2)[name]
-    code = "400" if isinstance(server, protocols.RestServer) else "INVALID_ARGUMENT"
-    with pytest.raises(protocols.ServerError, match=f"(?s){code}.*{sentence}"):
+    code = "400" if isinstance(server, served.RestServer) else "INVALID_ARGUMENT"
+    with pytest.raises(served.ServerError, match=f"(?s){code}.*{sentence}"):
         server.predict(name, request | changes, {})
     wanted = serving_cases.expected(model, name, request)
     answer = server.predict(name, request, outputs_of(name, wanted))
@@ -100,10 +101,10 @@ def test_bad_requests_are_told_and_the_server_goes_on(name, changes, sentence, s
 
 
 def test_a_wrong_dtype_is_told(addresses, model):
-    server = protocols.connect(addresses[0], prediction_server.MODEL, 30.0)
+    server = served.connect(addresses[0], prediction_server.MODEL, 30.0)
     request = serving_cases.make_requests(model.config, 2)["bits_per_dim"]
     wrong = request | dict(images=request["images"].astype(np.float32))
-    with pytest.raises(protocols.ServerError, match="INVALID_ARGUMENT.*uint8.*float"):
+    with pytest.raises(served.ServerError, match="INVALID_ARGUMENT.*uint8.*float"):
         server.predict("bits_per_dim", wrong, {})
     assert server.predict("bits_per_dim", request, dict(log_prob=Output("float32", (2,))))
 

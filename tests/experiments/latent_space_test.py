@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments import pictures
 from experiments.cli import UsageError
-from experiments.data import chosen_images, datasets
+from experiments.data import datasets, images_flag
 from experiments.served import directions
 from experiments.settings import hyperparameters
 from tests.support import commands
@@ -151,7 +151,7 @@ def test_bad_images(names, words, tmp_path, monkeypatch):
     values.mark_as_parsed()
     monkeypatch.setattr(flags, "FLAGS", values)
     with pytest.raises(UsageError, match=words):
-        chosen_images.load(hyperparameters.resolve({}), (8, 8, 1), 1)
+        images_flag.load(hyperparameters.resolve({}), (8, 8, 1), 1)
 
 
 def test_pictures_have_a_name_that_can_be_written(tmp_path):

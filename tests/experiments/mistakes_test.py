@@ -13,6 +13,7 @@ from absl.testing import flagsaver
 
 from experiments import cli, train
 from experiments.cli import command
+from experiments.runs import workers
 from experiments.settings import configs, hyperparameters
 from tests.support import commands
 
@@ -46,6 +47,20 @@ def test_flags_of_any_value():
         except cli.UsageError as error:
             assert name in str(error), (name, value, error)
     assert 50 < taken < 200
+
+
+def test_flags_are_looked_at_before_other_workers_are_waited_for(monkeypatch, capsys):
+    cluster = {"worker": ["host0:2222", "host1:2222"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    monkeypatch.setattr(workers, "wait_for_all", lambda cluster: pytest.fail("it waits"))
+    for mistake in ("--depth=0", "--n_levels=99", "--problem=nothing", "--logdir="):
+        with flagsaver.flagsaver(), pytest.raises(cli.UsageError, match=mistake.partition("=")[0][2:]):
+            command.parse(["train", mistake])
+            train.main([])
+    with flagsaver.flagsaver():
+        command.parse(["train", "--problem=cifar10", "--dry_run"])
+        train.main([])
+    assert json.loads(capsys.readouterr().out)["train_its"] == 391, "50,000 images by batches of 64 on each"
 
 
 @pytest.mark.parametrize(

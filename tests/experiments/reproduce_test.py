@@ -49,7 +49,7 @@ def test_ablation_goes_on(tmp_path):
     assert Image.open(tmp_path / "ablation.png").width > 500
     logs = sorted(tmp_path.glob("*/test.txt"))
     times = [log.stat().st_mtime_ns for log in logs]
-    assert len(logs) == 6 and "1 steps an epoch" in first
+    assert len(logs) == 6 and "1 steps per epoch" in first
     again = commands.run("reproduce", *arguments)
     assert again.splitlines()[-6:] == first.splitlines()[-6:]
     assert [log.stat().st_mtime_ns for log in logs] == times

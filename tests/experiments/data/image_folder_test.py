@@ -243,9 +243,9 @@ def test_records_leave_bad_pictures_out_and_keep_classes(tmp_path, capsys):
     with pytest.raises(UsageError, match=r"a/01\.png: it isn't a picture.*--skip_corrupt"):
         records_test.write(*flags)
     records_test.write(*flags, "--skip_corrupt")
-    told = capsys.readouterr()
-    assert "Found 7 training and 1 test images in 2 sub-folders (a, b)" in told.out
-    assert "Wrote 6 images" in told.out and "a/01.png" in told.err
+    printed = capsys.readouterr()
+    assert "Found 7 training and 1 test images in 2 sub-folders (a, b)" in printed.out
+    assert "Wrote 6 images" in printed.out and "a/01.png" in printed.err
     data = tfrecords.Records(tfrecords.find(tmp_path / "out", "train", 8), (8, 8, 3))
     assert [data.example(i)["label"] for i in range(len(data))] == [0, 0, 1, 1, 1, 1]
 

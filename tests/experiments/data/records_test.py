@@ -500,6 +500,58 @@ def test_writer_goes_on_and_never_overwrites(folder, tmp_path):
         write(*arguments, "--shard_size", 6)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"3", b"\xff\xfe", b"[" * 100_000, b'{"images": ' + b"9" * 5000 + b"}"],
+    ids=["empty", "cut", "list", "null", "number", "no_utf8", "deep", "many_digits"],
+)
+def test_a_damaged_plan_is_told(folder, tmp_path, content):
+    arguments = ["--images", folder, "--data_dir", tmp_path, "--image_size", 16]
+    plan = tmp_path / "train" / "r04.json"
+    plan.parent.mkdir()
+    plan.write_bytes(content)
+    with pytest.raises(UsageError, match="r04.json, which says what .* is damaged: .* another --data_dir"):
+        write(*arguments)
+    assert plan.read_bytes() == content and list(plan.parent.iterdir()) == [plan]
+
+
+@pytest.mark.parametrize("damage", ["cut", "length", "data", "gone"])
+def test_damaged_shards_of_tfds_are_told(tmp_path, rng, damage):
+    examples = dict(image=rng.integers(0, 256, (3, 20, 20, 3), np.uint8))
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "photos",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(dict(image=tfds.features.Image(shape=(20, 20, 3)))),
+        split_datasets=dict(train=tf.data.Dataset.from_tensor_slices(examples)),
+        data_dir=tmp_path / "tfds",
+    )
+    (shard,) = (tmp_path / "tfds").rglob("*.tfrecord*")
+    content = bytearray(shard.read_bytes())
+    if damage == "gone":
+        shard.unlink()
+    elif damage == "cut":
+        shard.write_bytes(content[: len(content) // 2])
+    else:
+        content[0 if damage == "length" else len(content) // 2] ^= 0xFF
+        shard.write_bytes(content)
+    arguments = ["--tfds", "photos", "--tfds_dir", tmp_path / "tfds", "--data_dir", tmp_path / "out"]
+    with pytest.raises(UsageError, match="Can't read the TFDS dataset 'photos' in .*--download"):
+        write(*arguments, "--image_size", 16)
+    assert not list((tmp_path / "out").rglob("*.tfrecords"))
+
+
+def test_a_tfds_dataset_without_images_is_told(tmp_path):
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "numbers",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(dict(x=tfds.features.Scalar(np.int64))),
+        split_datasets=dict(train=tf.data.Dataset.from_tensor_slices(dict(x=np.arange(3)))),
+        data_dir=tmp_path / "tfds",
+    )
+    with pytest.raises(UsageError, match="'numbers' in .* has no feature image; it has: x"):
+        write("--tfds", "numbers", "--tfds_dir", tmp_path / "tfds", "--data_dir", tmp_path / "out")
+
+
 def test_writer_takes_tfds_and_attributes(tmp_path, rng):
     images, labels = rng.integers(0, 256, (6, 30, 40, 3), np.uint8), np.arange(6)
     examples = dict(image=images, attributes=dict(Young=labels < 2, Bald=labels > 4))

@@ -27,15 +27,15 @@ _START_SECONDS = 180
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """A running demo: where its page is, its process, and its folder, where uploads come to."""
+    """A running demo: where its page is, its process, and its folder, with uploads and temporary files."""
 
     address: str
-    pid: int
+    process: subprocess.Popen
     folder: pathlib.Path
 
     def memory(self) -> float:
         """Returns the resident memory in MB."""
-        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) / 1024
 
 
@@ -48,11 +48,13 @@ def demo(*arguments):
     command = [sys.executable, "-m", "experiments.demo", "--port", port, *arguments]
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "temporary").mkdir()
         log = folder / "log.txt"
         environment = os.environ | {
             "PYTHONPATH": str(commands.ROOT),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "GRADIO_TEMP_DIR": str(folder / "uploads"),
+            "TMPDIR": str(folder / "temporary"),
         }
         with log.open("w") as file:
             process = subprocess.Popen(
@@ -60,7 +62,7 @@ def demo(*arguments):
             )
         stack.callback(process.wait)
         stack.callback(process.terminate)
-        yield Demo(_address(process, log), process.pid, folder)
+        yield Demo(_address(process, log), process, folder)
 
 
 def _address(process, log):

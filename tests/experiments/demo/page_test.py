@@ -109,8 +109,8 @@ def test_mix(page, signatures, test_set):
         payload = {"name": "digit.png", "mimeType": "image/png", "buffer": file.getvalue()}
     shown = after(strip, lambda: browsing.upload(panel, "Second: upload a picture", payload))
     assert_same(shown, mixed(11, 20, np.linspace(0, 1, 9)))
-    told = browsing.sentence(panel, "status")
-    assert "340 by 240, cropped to its middle square, resized to 8 by 8" in told
+    said = browsing.sentence(panel, "status")
+    assert "340 by 240, cropped to its middle square, resized to 8 by 8" in said
 
 
 def test_manipulate(page, signatures, test_set):
@@ -167,7 +167,7 @@ def test_explain(page, signatures, test_set):
     wrong = (test_set.labels[4] + 1) % 10
 
     def tell_wrong():
-        panel.get_by_label("The model is told that this is a").click()
+        panel.get_by_label("The model takes this for a").click()
         page.get_by_role("option", name=str(wrong), exact=True).click()
 
     shown = after(levels, tell_wrong)

@@ -8,9 +8,8 @@ import pytest
 
 import glow_tf
 from experiments.cli import UsageError
-from experiments.demo.served_model import InProcess, ServedModel
-from experiments.served import protocols
-from experiments.served.outputs import Output
+from experiments.demo.served_model import ServedModel
+from experiments.served import InProcess, Output, ServerError, connect
 from experiments.settings import hyperparameters
 from tests.support import prediction_server, serving_cases
 
@@ -46,14 +45,24 @@ def hps(model):
 
 
 @pytest.fixture(scope="module")
-def served(case, directory, hps):
-    """The model, in this process or on a server."""
+def server(case, directory):
+    """What answers for the export, in this process or on a server."""
     if case[1] == "in_process":
-        yield ServedModel(InProcess(directory / "1", 60.0), hps)
+        yield InProcess(directory / "1", 60.0)
         return
     with prediction_server.stand_in(directory) as addresses:
         address = addresses[["grpc", "rest"].index(case[1])]
-        yield ServedModel(protocols.connect(address, prediction_server.MODEL, 60.0), hps)
+        yield connect(address, prediction_server.MODEL, 60.0)
+
+
+@pytest.fixture(scope="module")
+def served(server, hps):
+    """The page's view of it."""
+    return ServedModel(server, hps)
+
+
+def test_image_shape(server, model):
+    assert server.image_shape() == model.config.image_shape
 
 
 def test_answers_are_the_models(served, model):
@@ -103,7 +112,7 @@ def test_no_saved_model_is_told(tmp_path):
 def test_another_models_hyperparameters_are_told(directory, hps):
     for changes, words in (
         (dict(image_size=28), "doesn't take images.*28, 28"),
-        (dict(n_levels=3 - hps["n_levels"]), "level.*must be"),
+        (dict(n_levels=3 - hps["n_levels"]), "level_. must be|must have level_1, and has latents"),
     ):
         with pytest.raises(UsageError, match=words):
             ServedModel(InProcess(directory / "1", 60.0), hps | changes)
@@ -120,5 +129,5 @@ def test_an_export_in_a_folder_of_any_name_is_loaded(directory, hps, tmp_path):
 def test_the_time_limit_is_kept(directory, model):
     request = serving_cases.make_requests(model.config, 20)["bits_per_dim"]
     server = InProcess(directory / "1", 1e-9)
-    with pytest.raises(protocols.ServerError, match="longer than 1e-09 seconds; ask for less"):
+    with pytest.raises(ServerError, match="longer than 1e-09 seconds; ask for less"):
         server.predict("bits_per_dim", request, dict(bits_per_dim=Output("float32", (20,))))

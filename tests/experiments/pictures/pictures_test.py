@@ -13,7 +13,7 @@ from PIL import Image
 
 from experiments import client, pictures
 from experiments.cli import UsageError
-from experiments.data import chosen_images, image_folder, tfrecords
+from experiments.data import image_folder, images_flag, tfrecords
 from experiments.demo import uploads
 from tests.experiments.data import records_test
 from tests.experiments.demo import bad_uploads
@@ -279,7 +279,7 @@ def test_damaged_files_are_told_by_name(kind, tmp_path, rng):
     scene = Image.fromarray(np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((5, 6, 1))).astype(np.uint8))
     whole = file_of(scene, kind, None if kind in WITHOUT_EXIF else 6)
     path = tmp_path / f"damaged.{SUFFIX[kind]}"
-    told = 0
+    refused = 0
     for case in range(90):
         data = bytearray(whole)
         if case % 3 == 0:
@@ -294,13 +294,13 @@ def test_damaged_files_are_told_by_name(kind, tmp_path, rng):
         try:
             image = image_folder.open_image(path, 8)
         except UsageError as error:
-            told += 1
+            refused += 1
             assert (
                 str(path) in str(error) and "--skip_corrupt" in str(error) and "Traceback" not in str(error)
             )
         else:
             assert image.shape == (8, 8, 3) and image.dtype == np.uint8
-    assert told > 10
+    assert refused > 10
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_one_way_from_a_file_to_pixels(tmp_path, monkeypatch):
             np.testing.assert_array_equal(recorded.example(i)["image"], image)
             np.testing.assert_array_equal(uploads.read(folder / name, shape)[0], image)
             if Image.open(folder / name).size == (16, 16):
-                np.testing.assert_array_equal(chosen_images._one(str(folder / name), None, shape), image)
+                np.testing.assert_array_equal(images_flag._one(str(folder / name), None, shape), image)
 
 
 # How far TensorFlow's decoding, which the export's signatures of files have, may be off: its gray of colours

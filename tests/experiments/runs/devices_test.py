@@ -13,7 +13,7 @@ import tensorflow as tf
 from experiments import train
 from experiments.settings.hyperparameters import resolve
 from glow_tf.training import ProgressBar
-from tests.experiments.runs.survival_test import wait_for, weights
+from tests.experiments.runs.interruptions_test import wait_for, weights
 from tests.support import commands
 
 STEPS = 20

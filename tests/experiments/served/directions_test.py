@@ -13,7 +13,7 @@ from absl import flags
 import glow_tf
 from experiments import manipulate
 from experiments.cli import UsageError
-from experiments.data import npz
+from experiments.data import labelled_images, npz
 from experiments.served import directions
 from experiments.settings import hyperparameters
 
@@ -195,10 +195,17 @@ def run(tmp_path, monkeypatch):
     return Run()
 
 
+def kept_or_made(run, encode):
+    """Returns the directions that the command shows."""
+    given = manipulate.FLAGS
+    labelled = labelled_images.load(run.hps, run.glow.config.image_shape, given.data)
+    return directions.kept_or_made(given.directions, manipulate.made_of(run), encode, *labelled)
+
+
 def test_kept_directions_are_used_only_for_what_they_are_of(run, tmp_path, capsys, rng):
     calls = []
     encode = lambda x: calls.append(1) or np.float32(x).reshape(len(x), -1)
-    find = lambda: (calls.clear(), manipulate.find_directions(run, encode), bool(calls))[1:]
+    find = lambda: (calls.clear(), kept_or_made(run, encode), bool(calls))[1:]
     first, made = find()
     assert made and first.made_of["data"]["problem"] == "digits" and first.made_of["step"] == 3
     again, made = find()
@@ -242,7 +249,7 @@ def test_kept_directions_that_dont_say_what_they_are_of_stay(run, tmp_path):
     path = saved(tmp_path / "kept.npz", **GOOD)
     before = path.read_bytes()
     with pytest.raises(UsageError, match="doesn't say which weights"):
-        manipulate.find_directions(run, None)
+        kept_or_made(run, None)
     assert path.read_bytes() == before
 
 

@@ -12,11 +12,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments import client
+from experiments import client, served
 from experiments.cli import UsageError
-from experiments.served import protocols
+from experiments.served import ServerError, rest_server
 from experiments.served.outputs import BadAnswer, Output
-from experiments.served.protocols import ServerError
 
 IMAGES = Output("uint8", (2, 2, 2, 1))
 BITS = Output("float32", (2,))
@@ -61,7 +60,7 @@ def http_answer(body, status="200 OK", headers=()):
 
 def ask(address, timeout=20.0, **outputs):
     inputs = dict(seed=np.zeros(2, np.int64))
-    return protocols.connect(address, "glow", timeout).predict("sample", inputs, outputs)
+    return served.connect(address, "glow", timeout).predict("sample", inputs, outputs)
 
 
 def replaced(value):
@@ -210,13 +209,13 @@ HTTP = {
 @pytest.mark.parametrize("name", HTTP)
 def test_answers_that_are_none(name, say):
     answer, words = HTTP[name]
-    with pytest.raises(ServerError, match=words) as told:
+    with pytest.raises(ServerError, match=words) as refusal:
         ask(say(answer), images=IMAGES)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 3000
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 3000
 
 
 def test_an_answer_that_is_huge(say, monkeypatch):
-    monkeypatch.setattr(protocols, "MOST_BYTES", 2**21)
+    monkeypatch.setattr(rest_server, "MOST_BYTES", 2**21)
     for headers in (["Content-Length: 99999999"], ["Connection: close"]):
         with pytest.raises(ServerError, match="larger than 2097152 bytes"):
             ask(say(http_answer(b" " * 2**22, headers=headers)), images=IMAGES)
@@ -231,7 +230,7 @@ def test_a_deadline_holds_for_the_whole_answer(monkeypatch):
             return b" "
 
     with pytest.raises(OSError, match="too long"):
-        protocols._read(Drops(), time.monotonic() + 0.1)
+        rest_server._read(Drops(), time.monotonic() + 0.1)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +244,7 @@ def test_addresses_that_are_none(address):
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
 def test_timeouts_that_are_none(timeout):
     with pytest.raises(UsageError, match="more than 0"):
-        protocols.connect("http://127.0.0.1:1", "glow", timeout)
+        served.connect("http://127.0.0.1:1", "glow", timeout)
 
 
 @settings(

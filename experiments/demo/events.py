@@ -4,7 +4,7 @@ import functools
 
 import gradio as gr
 
-from experiments.served.protocols import ServerError
+from experiments.served import ServerError
 
 
 def on(triggers, answer, inputs, outputs) -> None:
@@ -21,7 +21,7 @@ def on(triggers, answer, inputs, outputs) -> None:
     """
 
     @functools.wraps(answer)
-    def told(*values):
+    def answered(*values):
         try:
             return answer(*values)
         except ServerError as error:
@@ -29,7 +29,7 @@ def on(triggers, answer, inputs, outputs) -> None:
 
     gr.on(
         triggers,
-        told,
+        answered,
         inputs,
         outputs,
         show_progress="hidden",

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from experiments.cli import UsageError
-from experiments.data import datasets
+from experiments.data import datasets, labelled_images, sources
 from experiments.demo.served_model import ServedModel
 from experiments.served import directions
 
@@ -14,7 +14,7 @@ _BATCH = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Exhibits:
+class PageData:
     """The data that the page is made of.
 
     Attributes:
@@ -47,7 +47,7 @@ class Exhibits:
 
 def load(
     model: ServedModel, hps: dict, n_images: int, directions_file: str | None, fingerprint: str | None
-) -> Exhibits:
+) -> PageData:
     """Reads the data set and asks the model for what the page needs of it.
 
     Args:
@@ -75,14 +75,15 @@ def load(
     else:
         batches = _batches(*_split(hps, "train", n_images))
         attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)
-        names = hps.get("classes") or [str(y) for y in range(hps["n_y"])]
-        known = directions.compute(model.encode_without_label, attributes, names)
-    return Exhibits(images, labels, np.concatenate(bits), known)
+        known = directions.compute(model.encode_without_label, attributes, labelled_images.class_names(hps))
+    return PageData(images, labels, np.concatenate(bits), known)
 
 
 def _split(hps, name, n):
-    batches = datasets.test_batches(datasets.load(hps, name), hps, _BATCH).take(math.ceil(n / _BATCH))
-    images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
+    data = datasets.load(hps, name)
+    batches = datasets.test_batches(data, hps, _BATCH).take(math.ceil(n / _BATCH))
+    with sources.failures(data):
+        images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
     return np.concatenate(images)[:n], np.concatenate(labels)[:n]
 
 

@@ -245,7 +245,7 @@ TINY = dict(depth=1, width=8, n_levels=1, n_train=64, n_batch_train=16, epochs=2
 
 
 def tiny_hps(**changes):
-    """Returns the hyperparameters of a model that trains in a second: four steps an epoch."""
+    """Returns the hyperparameters of a model that trains in a second: four steps per epoch."""
     return resolve(TINY | dict(n_test=50, n_batch_init=64) | changes)
 
 
@@ -524,20 +524,20 @@ def test_folders_of_any_name(name, tmp_path):
 def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
     """The step ends and is saved; the run goes on; a signal before the first step ends it at once."""
     check = StopOnNotFinite.on_train_batch_end
-    told = {3: signal.SIGINT, 5: signal.SIGHUP, 7: signal.SIGTERM}
+    signals = {3: signal.SIGINT, 5: signal.SIGHUP, 7: signal.SIGTERM}
 
     def tell(self, batch, logs=None):
         check(self, batch, logs)
-        if self._made in told:
-            os.kill(os.getpid(), told[self._made])
+        if self._made in signals:
+            os.kill(os.getpid(), signals[self._made])
 
-    handlers = [signal.getsignal(number) for number in told.values()]
+    handlers = [signal.getsignal(number) for number in signals.values()]
     monkeypatch.setattr(StopOnNotFinite, "on_train_batch_end", tell)
     for step, name in ((3, "Ctrl-C"), (5, "SIGHUP"), (7, "SIGTERM")):
         with pytest.raises(interruptions.Terminated, match=f"{name} after training step {step}"):
             train.train(tiny_hps(), tmp_path / "run")
         assert newest(tmp_path / "run").name == f"ckpt-{step}"
-        del told[step]
+        del signals[step]
         assert ("Ctrl-C again" in capsys.readouterr().err) == (step == 3)
     monkeypatch.setattr(datasets, "load", lambda *args: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(interruptions.Terminated, match="before a training step"):
@@ -553,12 +553,12 @@ def test_a_signal_during_an_evaluation(tmp_path, monkeypatch):
     """It is left, and made again when the run goes on."""
     evaluate = callbacks.evaluate_both
 
-    def told(*args, **keywords):
+    def signalled(*args, **keywords):
         os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*args, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "evaluate_both", told)
+        patch.setattr(callbacks, "evaluate_both", signalled)
         with pytest.raises(interruptions.Terminated, match="after training step 4"):
             train.train(tiny_hps(epochs=1), tmp_path / "run")
     assert not rows(tmp_path / "run", "test.txt")

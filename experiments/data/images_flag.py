@@ -8,8 +8,8 @@ from experiments.cli import UsageError
 from experiments.data import datasets, sources
 
 
-def define_flag(default: list[str]):
-    """Defines --images."""
+def define(default: list[str]):
+    """--images, and what it is unless given."""
     flags.DEFINE_list(
         "images", default, "Images: numbers in the test set, or picture files of the model's size."
     )

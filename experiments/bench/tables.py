@@ -1,0 +1,84 @@
+"""What was measured, as tables in Markdown and as a picture."""
+
+import pathlib
+import statistics
+
+import matplotlib
+
+from experiments.bench.models import CONVOLUTIONS, DEFAULT, MODELS, PEERS
+
+
+def ratios(results: dict, name: str) -> list[float]:
+    """Returns the ratios of a model's steps to the convolutions' of the same rounds."""
+    pairs = zip(results[name]["seconds"], results[CONVOLUTIONS]["seconds"], strict=True)
+    return [ours / floor for ours, floor in pairs]
+
+
+def of_times(columns: dict[str, dict]) -> str:
+    """Returns the Markdown table of step times."""
+    names = [name for name in MODELS if any(name in results for results in columns.values())]
+    rows = [["seconds per step (ratio to the convolutions alone, quartiles)", *columns]]
+    for name in names:
+        row = [name]
+        for results in columns.values():
+            if name not in results:
+                row.append("")
+                continue
+            cell = f"{statistics.median(results[name]['seconds']):.4f}"
+            if name != CONVOLUTIONS:
+                low, middle, high = statistics.quantiles(ratios(results, name), n=4)
+                cell += f" (**{middle:.2f}**, {low:.2f}-{high:.2f})"
+            row.append(cell)
+        rows.append(row)
+    return _markdown(rows)
+
+
+def of_depths(sweep: dict[int, dict], large: dict[int, dict]) -> str:
+    """Returns the Markdown table of start-up and memory against depth."""
+    names = [CONVOLUTIONS, "Glow, store", DEFAULT, *PEERS]
+    rows = [["W=128 B=16", *(f"K={depth}" for depth in sweep)]]
+    for title, value in (
+        ("seconds to build and make the first step", lambda r: f"{r['build_s'] + r['first_step_s']:.1f}"),
+        ("peak RSS, MB", lambda r: f"{r['peak_rss_mb']:.0f}"),
+    ):
+        for name in names:
+            cells = [value(results[name]) if name in results else "" for results in sweep.values()]
+            if any(cells):
+                rows.append([f"{title}: {name}", *cells])
+    for name in large[min(large)]:
+        cells = [
+            f"{activations(sweep[depth][name], large[depth][name]):.2f}" if depth in large else ""
+            for depth in sweep
+        ]
+        rows.append([f"activations per image, MB: {name}", *cells])
+    return _markdown(rows)
+
+
+def activations(small: dict, large: dict) -> float:
+    """Returns the memory that one more image takes, in MB."""
+    return (large["peak_rss_mb"] - small["peak_rss_mb"]) / (large["batch"] - small["batch"])
+
+
+def _markdown(rows) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
+
+
+def plot(sweep: dict[int, dict], file: pathlib.Path):
+    """Draws time and memory against the depth."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for name in (CONVOLUTIONS, "Glow, store", DEFAULT, "tfb.Glow"):
+        depths = [depth for depth, results in sweep.items() if name in results]
+        results = [sweep[depth][name] for depth in depths]
+        style = dict(marker="o", label=name, color="grey" if name == CONVOLUTIONS else None)
+        times.plot(depths, [statistics.median(r["seconds"]) for r in results], **style)
+        memory.plot(depths, [r["peak_rss_mb"] for r in results], **style)
+    for axes, title in ((times, "seconds per training step"), (memory, "peak RSS, MB")):
+        axes.set(xlabel="depth K (steps of flow per level)", title=title, ylim=(0, None))
+        axes.grid(alpha=0.3)
+    times.legend()
+    figure.suptitle("32x32x3, three levels, width 128, batch 16, float32, one core")
+    figure.savefig(file, dpi=120)
