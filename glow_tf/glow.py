@@ -1,6 +1,5 @@
 """Glow: from a configuration to a bijector to a distribution over images."""
 
-import dataclasses
 import functools
 import math
 import warnings
@@ -11,117 +10,14 @@ import tensorflow_probability as tfp
 
 from glow_tf import inputs, quantization
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
-from glow_tf.bijectors._scan_loop import MEMORY
-from glow_tf.bijectors.fused_glow_step import FusedGlowStep
-from glow_tf.bijectors.glow_step import PERMUTATIONS, step_variables
+from glow_tf.bijectors.glow_step import step_variables
+from glow_tf.config import COUPLINGS, GlowConfig
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR, problems
+from glow_tf.kernels.glow_step import GlowStepKernel
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
-COUPLINGS = ("additive", "affine")
-
-# Of how many steps of the first level, the last ones, memory="reverse" keeps the activations; of twice as
-# many in each further level, whose activations are a quarter. In all that is less than six steps of the
-# first level, whatever the depth, and saves rebuilding half of the steps at depth 8.
-N_KEPT = 3
-DTYPES = ("float32", "float64", "mixed_bfloat16")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GlowConfig:
-    """What defines a Glow; names are the original's, defaults its CIFAR-10 model's.
-
-    Attributes:
-        image_size: int, height and width, or a pair (height, width); 2^n_levels divides both.
-        n_channels: int, of the images.
-        n_levels: int, L in the paper.
-        depth: int, steps of flow a level, K in the paper.
-        width: int, channels of the coupling networks' hidden layers.
-        flow_permutation: "reverse", "shuffle" or "invconv".
-        flow_coupling: "additive" or "affine".
-        learntop: whether the top prior is learned.
-        ycond: whether the top prior depends on a label.
-        n_y: int, the number of labels.
-        n_bits_x: int, 1 to 8, bits a dimension. Images are 0 to 255 all the same: the top bits are kept.
-        memory: "store", "recompute" or "reverse": what training keeps, see `bijectors.Scan`.
-        dtype: "float32", "float64", or "mixed_bfloat16", where only the coupling networks'
-            convolutions are bfloat16: faster, and bits per dimension within 0.002; but decoding what was
-            encoded is off by up to 4.6e-3 (a bin of 8 bits is 3.9e-3), not by 1e-6, for the networks round.
-
-    Raises:
-        ValueError: for a value that isn't allowed, a TypeError too if its type isn't; the message names it
-            and what is.
-    """
-
-    image_size: int | tuple[int, int] = 32
-    n_channels: int = 3
-    n_levels: int = 3
-    depth: int = 32
-    width: int = 512
-    flow_permutation: str = "invconv"
-    flow_coupling: str = "affine"
-    learntop: bool = True
-    ycond: bool = False
-    n_y: int = 10
-    n_bits_x: int = 8
-    memory: str = "reverse"
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        """Checks every value."""
-        set_value = functools.partial(
-            object.__setattr__, self
-        )  # Frozen; NumPy's become Python's, as in JSON.
-        for name in ("n_channels", "n_levels", "depth", "width", "n_y"):
-            set_value(name, inputs.require_int(name, getattr(self, name), 1))
-        set_value("n_bits_x", quantization.require_n_bits(self.n_bits_x))
-        for name in ("learntop", "ycond"):
-            set_value(name, inputs.require_bool(name, getattr(self, name)))
-        if isinstance(self.dtype, tf.DType):
-            set_value("dtype", self.dtype.name)
-        inputs.require_word("flow_permutation", self.flow_permutation, PERMUTATIONS)
-        inputs.require_word("flow_coupling", self.flow_coupling, COUPLINGS)
-        inputs.require_word("memory", self.memory, MEMORY)
-        inputs.require_word("dtype", self.dtype, DTYPES)
-        pair = isinstance(self.image_size, (tuple, list))
-        if pair and len(self.image_size) != 2:
-            raise ValueError(
-                f"image_size must be an integer, or a pair (height, width), got {self.image_size!r}."
-            )
-        sizes = [
-            inputs.require_int("image_size", size, 1)
-            for size in (self.image_size if pair else [self.image_size])
-        ]
-        divisor = 2**self.n_levels
-        if any(size % divisor for size in sizes):
-            raise ValueError(
-                f"image_size {self.image_size!r} must be a positive multiple of 2^n_levels = {divisor}: each "
-                f"of the {self.n_levels} levels halves it."
-            )
-        set_value("image_size", tuple(sizes) if pair else sizes[0])
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, n_channels)."""
-        size = self.image_size
-        height, width = size if isinstance(size, tuple) else (size, size)
-        return int(height), int(width), self.n_channels
-
-    @property
-    def n_dims(self) -> int:
-        """M = height * width * n_channels."""
-        return math.prod(self.image_shape)
-
-    @property
-    def eps_shapes(self) -> list[tuple[int, int, int]]:
-        """The shapes of the latents, the level that is split off first comes first."""
-        height, width, channels = self.image_shape
-        shapes = []
-        for _ in range(self.n_levels):
-            height, width, channels = height // 2, width // 2, channels * 2
-            shapes.append((height, width, channels))
-        shapes[-1] = (height, width, 2 * channels)  # The last level isn't split.
-        return shapes
+__all__ = ["COUPLINGS", "Glow", "GlowConfig"]
 
 
 class Glow(tf.Module):
@@ -150,15 +46,13 @@ class Glow(tf.Module):
         super().__init__(name=name)
         self.config = config
         rng = np.random.default_rng(None if seed is None else inputs.require_int("seed", seed, 0))
-        self._dtype = "float64" if config.dtype == "float64" else "float32"
-        self._compute_dtype = "bfloat16" if config.dtype == "mixed_bfloat16" else None
-        additive = config.flow_coupling == "additive"
+        self._dtype = config.variable_dtype
         self.levels, self.splits = [], []
         for level, (_, _, channels) in enumerate(config.eps_shapes):
             last = level == config.n_levels - 1
             channels *= 1 if last else 2
             steps = [
-                GlowStep.initial_values(channels, config.width, config.flow_permutation, additive, rng)
+                GlowStep.initial_values(channels, config.width, config.flow_permutation, config.additive, rng)
                 for _ in range(config.depth)
             ]
             stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
@@ -183,16 +77,15 @@ class Glow(tf.Module):
 
     # --- The flow ---
 
-    def _scan(self, level: int, memory: str = "reverse", n_kept: int = 0) -> Scan:
+    def _scan(self, level: int, memory: str = "reverse", keep_bytes: int = 0) -> Scan:
         config = self.config
-        additive = config.flow_coupling == "additive"
-
+        kind = config.flow_permutation, config.additive, config.compute_dtype
         return Scan(
-            functools.partial(_step, config.flow_permutation, additive, self._compute_dtype),
+            functools.partial(_step, *kind),
             self.levels[level],
             memory=memory,
-            n_kept=n_kept * 2**level,
-            kernel=FusedGlowStep(config.flow_permutation, additive, self._compute_dtype),
+            keep_bytes=keep_bytes,
+            kernel=GlowStepKernel(*kind),
             name=f"level_{level}",
         )
 
@@ -216,15 +109,15 @@ class Glow(tf.Module):
 
         Kept activations are in TensorArrays, and a SavedModel holds no gradient that needs one of these.
         """
-        return self._flow(labels, self.config.memory, N_KEPT)
+        return self._flow(labels, self.config.memory, self.config.keep_bytes)
 
     def _inference_flow(self, labels) -> MultiScale:
         """Returns a flow that keeps nothing of a forward pass; its gradient, if asked for, rebuilds all."""
         return self._flow(labels, "reverse", 0)
 
-    def _flow(self, labels, memory, n_kept):
+    def _flow(self, labels, memory, keep_bytes):
         flows = [
-            tfb.Chain([self._scan(level, memory, n_kept), Squeeze()], name=f"flow_{level}")
+            tfb.Chain([self._scan(level, memory, keep_bytes), Squeeze()], name=f"flow_{level}")
             for level in range(self.config.n_levels)
         ]
         top = TopPrior(self._top_channels, self.top, labels, dtype=self._dtype)

@@ -18,20 +18,21 @@ def border_indicator(height, width, dtype) -> tf.Tensor:
     return tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1)
 
 
-def border_patches(x) -> tf.Tensor:
-    """What each position of images sees of the border indicator in a 3x3 convolution, and of a bias.
+def border_patches(height, width, dtype) -> tf.Tensor:
+    """What each position of an image sees of the border indicator in a 3x3 convolution, and of a bias.
 
     Args:
-        x: float [B, H, W, any].
+        height: int or scalar tensor, of the image.
+        width: the same.
+        dtype: of the result.
 
     Returns:
-        [H W, 10]: the patches of 3x3 pixels, and 1.
+        [height * width, 10]: the patches of 3x3 pixels, and 1.
     """
-    height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))
     indicator = border_indicator(height, width, tf.float32)
     patches = tf.image.extract_patches(indicator, [1, 3, 3, 1], [1] * 4, [1] * 4, "VALID")
     patches = tf.pad(tf.reshape(patches, [-1, 9]), [[0, 0], [0, 1]], constant_values=1)
-    return tf.cast(patches, x.dtype)
+    return tf.cast(patches, dtype)
 
 
 def border_map(kernel, height, width) -> tf.Tensor:

@@ -27,6 +27,8 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
     Events are vectors [C] or have any number of spatial axes before C: `event_ndims` says how many,
     as with every TFP bijector. `initialize` sets `b` and `logs` from data.
 
+    A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.1.

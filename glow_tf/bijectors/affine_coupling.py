@@ -28,6 +28,8 @@ class AffineCoupling(OnePassBijector):
     position is taken to be transformed by itself, and events are as large as the caller's
     `event_ndims` says.
 
+    A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.3.

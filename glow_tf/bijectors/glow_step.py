@@ -30,6 +30,9 @@ class GlowStep(OnePassBijector):
     Maps float [..., H, W, C] to the same shape, C >= 2. The parts are `actnorm`, `permutation` and
     `coupling`, ordinary bijectors.
 
+    This is the definition. A `Glow` never runs its forward: `kernels.glow_step` computes the same function,
+    folded and with its gradient written out, in training, sampling and serving; tests hold it to this one.
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, Table 1.
@@ -138,6 +141,8 @@ class GlowStep(OnePassBijector):
         """C."""
         return n_channels_of(self.actnorm.b)
 
+    data_dependent_keys = ("actnorm_b", "actnorm_logs", "l_1_b", "l_1_logs", "l_2_b", "l_2_logs")
+
     def data_dependent_values(self, x):
         """Data-dependent initialisation of the step's actnorms, the network's included, in order.
 
@@ -145,7 +150,7 @@ class GlowStep(OnePassBijector):
             x: float [B, H, W, C], the step's input for the initialisation batch.
 
         Returns:
-            A dict of the new values, by the names of `initial_values`, and the step's output with them.
+            A dict of the new values, with the keys `data_dependent_keys`, and the step's output with them.
         """
         b, logs = actnorm_statistics(x)
         x = self.permutation.forward(ActNorm(b=b, logs=logs).forward(x))

@@ -104,6 +104,8 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
     inverse are computed in float64 whatever the dtype. `validate_args` asks whether W is invertible, P a
     permutation, and sign_s of ones.
 
+    A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.2.

@@ -10,79 +10,9 @@ import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import as_parameter, may_change
-from glow_tf.bijectors._scan_loop import MEMORY, forward_loop, inverse_loop
+from glow_tf.kernels import loops
+from glow_tf.kernels.kernel import BijectorKernel, Inverted
 from glow_tf.shapes import as_batch, require_event, told_shape
-
-
-class AutodiffKernel:
-    """What Scan needs of a step, derived from an ordinary bijector by automatic differentiation.
-
-    A kernel works on batches [N, event] and on the weights of one step, a list of tensors.
-    Residuals are what `backward` needs of a step, a list of tensors, the step's input first; here, only that.
-    """
-
-    def __init__(self, make_step, parameters):
-        """Makes the kernel.
-
-        Args:
-            make_step: callable, dict of one step's weights -> bijector.
-            parameters: dict of stacked tensors or variables; integers among them are constants.
-        """
-        self._make_step = make_step
-        self._weights = [key for key, value in parameters.items() if value.dtype.is_floating]
-        self._constants = [key for key in parameters if key not in self._weights]
-
-    def prepare(self, parameters, event_shape):
-        """Computes at once, for all steps, what depends on the weights alone.
-
-        Args:
-            parameters: dict of tensors [depth, ...].
-            event_shape: int [event_ndims] tensor.
-
-        Returns:
-            weights: list of tensors [depth, ...] that the forward direction is differentiated by;
-            constants: the same for what it isn't; the methods below take one step's slices of both;
-            log_det: what `forward` leaves out of the log-det, summed over all steps, a scalar.
-        """
-        del event_shape
-        weights = [parameters[key] for key in self._weights]
-        constants = [parameters[key] for key in self._constants]
-        return weights, constants, tf.zeros([], weights[0].dtype)
-
-    def residual_specs(self, x, stacked):
-        """Returns what has the dtypes and (static) shapes of the residuals of a step."""
-        del stacked
-        return [x]
-
-    def forward(self, weights, x):
-        """Returns y, the log-det [N], and the residuals."""
-        step = self._step(weights)
-        y = step.forward(x)
-        return y, self._log_det(step.forward_log_det_jacobian(x), x), [x]
-
-    def inverse(self, weights, y):
-        """Returns x, the log-det of the forward direction [N], and the residuals."""
-        step = self._step(weights)
-        x = step.inverse(y)
-        return x, self._log_det(-step.inverse_log_det_jacobian(y), x), [x]
-
-    def backward(self, weights, residuals, dy, dlog_det):
-        """Returns the gradients for x and for the weights, the constants left out."""
-        (x,) = residuals
-        sources = [x, *weights[: len(self._weights)]]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            # A tensor that no bijector cache knows: a cached result isn't on the tape.
-            outputs = self.forward(weights, tf.identity(x))[:2]
-        dx, *dweights = tape.gradient(outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO)
-        return dx, dweights
-
-    def _step(self, weights):
-        return self._make_step(dict(zip(self._weights + self._constants, weights, strict=True)))
-
-    @staticmethod
-    def _log_det(log_det, x):
-        return tf.broadcast_to(log_det, tf.shape(x)[:1])
 
 
 class Scan(OnePassBijector):
@@ -97,9 +27,8 @@ class Scan(OnePassBijector):
     What training keeps of the forward pass for the gradient is `memory`:
         "store": what the gradient of each step needs (most memory, least computation);
         "recompute": each step's input, as the original's gradient checkpointing;
-        "reverse": the last step's output; each step's input is rebuilt by its inverse. What the gradients of
-            the last `n_kept` steps need is kept too: it saves their rebuilding, and as many steps, whatever
-            the depth, are a constant amount of memory.
+        "reverse": the last step's output; each step's input is rebuilt by its inverse. Of the last steps, as
+            many as `keep_bytes` have room for, all that the gradient needs is kept: they aren't rebuilt.
     The gradients are the same, and can be differentiated again, in reverse or in forward mode.
 
     `scan.step(k)` is the ordinary bijector of step k.
@@ -115,7 +44,7 @@ class Scan(OnePassBijector):
         parameters,
         *,
         memory="reverse",
-        n_kept=0,
+        keep_bytes=0,
         kernel=None,
         validate_args=False,
         name="scan",
@@ -127,8 +56,9 @@ class Scan(OnePassBijector):
             parameters: dict of tensors, arrays, tf.Variables or DeferredTensors [depth, ...], the same depth
                 for all.
             memory: "store", "recompute" or "reverse", see above.
-            n_kept: int, of how many steps "reverse" keeps what the gradient needs, see above.
-            kernel: a faster equivalent of the steps, with `AutodiffKernel`'s methods.
+            keep_bytes: int, how much "reverse" keeps of the last steps, see above. A SavedModel can only hold
+                the gradient if it is 0.
+            kernel: a faster equivalent of the steps, a `kernels.kernel.Kernel`; derived from them by default.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
 
@@ -137,10 +67,10 @@ class Scan(OnePassBijector):
                 batch of parameters.
         """
         arguments = dict(locals())
-        if memory not in MEMORY:
-            raise ValueError(f"memory must be one of {MEMORY}, got {memory!r}.")
-        if int(n_kept) != n_kept or n_kept < 0:
-            raise ValueError(f"n_kept must be an integer, at least 0, got {n_kept!r}.")
+        if memory not in loops.MEMORY:
+            raise ValueError(f"memory must be one of {loops.MEMORY}, got {memory!r}.")
+        if int(keep_bytes) != keep_bytes or keep_bytes < 0:
+            raise ValueError(f"keep_bytes must be an integer, at least 0, got {keep_bytes!r}.")
         self._stacked = {key: as_parameter(value) for key, value in parameters.items()}
         depths = {key: value.shape[0] if value.shape.rank else None for key, value in self._stacked.items()}
         if len(set(depths.values())) != 1 or not all(depths.values()):
@@ -150,9 +80,9 @@ class Scan(OnePassBijector):
         arguments.update(parameters=self._stacked)
         self._make_step = make_step
         self._memory = memory
-        self._n_kept = int(n_kept)
+        self._keep_bytes = int(keep_bytes)
         self._depth = next(iter(depths.values()))
-        self._kernel = kernel or AutodiffKernel(make_step, self._stacked)
+        self._kernel = kernel or BijectorKernel(make_step, self._stacked)
         template = self.step(0)
         batch_shape = template.experimental_batch_shape()
         if batch_shape.rank:
@@ -221,7 +151,8 @@ class Scan(OnePassBijector):
     def initialize(self, x):
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
-        The step bijectors must have a method `data_dependent_values(x)`, as `GlowStep`'s.
+        The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, and in
+        `data_dependent_keys` the keys of the values that it returns.
 
         Args:
             x: float [B, ...], the initialisation batch at this level's input.
@@ -235,8 +166,7 @@ class Scan(OnePassBijector):
             step = self._make_step({key: value[k] for key, value in stacked.items()})
             return step.data_dependent_values(x)
 
-        # The keys are known only from the step itself: trace one to see them.
-        keys = list(tf.function(values_of).get_concrete_function(0, x).structured_outputs[0])
+        keys = self.step(0).data_dependent_keys
         arrays = [
             tf.TensorArray(stacked[key].dtype, self.depth, element_shape=stacked[key].shape[1:])
             for key in keys
@@ -255,19 +185,20 @@ class Scan(OnePassBijector):
         return y
 
     def _forward_and_log_det(self, x):
-        return self._run(x, forward_loop)
+        return self._run(self._kernel, x)
 
     def _inverse_and_log_det(self, y):
-        return self._run(y, inverse_loop)
+        return self._run(Inverted(self._kernel), y, backwards=True)
 
-    def _run(self, x, loop):
+    def _run(self, kernel, x, backwards=False):
         n = self.forward_min_event_ndims
         require_event(self.name, x, n, self._n_channels)
         shape = tf.shape(x)
         event_shape = shape[tf.size(shape) - n :]
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
-        weights, constants, log_det = self._kernel.prepare(stacked, event_shape)
-        batch = as_batch(x, n, self._n_channels)
-        y, batch_log_det = loop(self._kernel, self._memory, self._n_kept, batch, weights, constants)
-        y = told_shape(tf.reshape(y, shape), x.shape)
+        weights, log_det = kernel.fold(stacked, event_shape)
+        state = kernel.enter(as_batch(x, n, self._n_channels))
+        parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
+        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards)
+        y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

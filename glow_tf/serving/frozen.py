@@ -5,9 +5,9 @@ import math
 import tensorflow as tf
 
 from glow_tf.bijectors import Squeeze
-from glow_tf.bijectors.fused_glow_step import FusedGlowStep
 from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.glow import Glow
+from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
 from glow_tf.networks import conv3x3, conv_zeros
 
 
@@ -26,13 +26,17 @@ class FrozenGlow(tf.Module):
     def __init__(self, model: Glow, name="frozen_glow"):
         """Computes the weights from the model's current ones."""
         super().__init__(name=name)
-        self.config = model.config
-        self.dtype = _dtype(model.config)
+        config = self.config = model.config
+        self.dtype = tf.as_dtype(config.variable_dtype)
+        self._kernel = GlowStepKernel(config.flow_permutation, config.additive, config.compute_dtype)
         self._log_det = 0.0
         self._levels, self._splits = [], []
-        for level, (height, width, _) in enumerate(model.config.eps_shapes):
-            weights, log_det = _level_weights(model.config, model.levels[level], height, width)
-            self._levels.append({key: _constant(value, key) for key, value in weights.items()})
+        for variables, (height, width, _) in zip(model.levels, self.config.eps_shapes, strict=True):
+            parameters = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
+            weights, log_det = self._kernel.fold(parameters, [height, width])
+            weights = [*self._kernel.fold_map(weights, height, width), *self._kernel.fold_inverse(weights)]
+            names = [*WEIGHTS, "inverse_m"]
+            self._levels.append([_constant(w, name) for w, name in zip(weights, names, strict=True)])
             self._log_det += float(log_det)
         for split, (height, width, _) in zip(model.splits, model.config.eps_shapes, strict=False):
             weights = _split_weights(split, height, width)
@@ -66,9 +70,11 @@ class FrozenGlow(tf.Module):
         eps, squeeze, last = [], Squeeze(), self.config.n_levels - 1
         for level in range(self.config.n_levels):
             x = squeeze.forward(x)
-            for step in self._steps(level, "m", "c"):
-                x, step_log_det = self._step_forward(step, x)
+            x = self._kernel.enter(x)
+            for weights in self._steps(level):
+                x, step_log_det, _ = self._kernel.forward(weights, x)
                 log_det += step_log_det
+            x = self._kernel.leave(x)
             if level < last:
                 x, z = tf.split(x, 2, -1)
                 moments = self._split_moments(level, x)
@@ -96,9 +102,10 @@ class FrozenGlow(tf.Module):
         for level in reversed(range(self.config.n_levels)):
             if level < self.config.n_levels - 1:
                 x = tf.concat([x, scaled(eps[level], self._split_moments(level, x))], -1)
-            for step in reversed(self._steps(level, "inverse_m", "inverse_c")):
-                x = self._step_inverse(step, x)
-            x = squeeze.inverse(x)
+            x = self._kernel.enter(x)
+            for weights in reversed(self._steps(level)):
+                x, _, _ = self._kernel.inverse(weights, x)
+            x = squeeze.inverse(self._kernel.leave(x))
         return x
 
     def flatten(self, eps) -> tf.Tensor:
@@ -111,69 +118,18 @@ class FrozenGlow(tf.Module):
         parts = tf.split(flat, [math.prod(shape) for shape in shapes], -1)
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
 
-    def _steps(self, level, *mixing):
-        """Returns the weights of each step, a dict; `mixing` names those of the permutation."""
-        keys = (*mixing, "k1", "map1", "k2", "c2", "k3", "map3")
-        # One operation a kind for all steps: a slice is no copy where it is aligned.
-        columns = [tf.unstack(tf.convert_to_tensor(self._levels[level][key])) for key in keys]
-        return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
-
-    def _step_forward(self, w, x):
-        x1, x2 = tf.split(_mix(x, w["m"], w["c"]), 2, -1)
-        h = _network(w, x1)
-        if self.config.flow_coupling == "additive":
-            return tf.concat([x1, x2 + h], -1), tf.zeros([], x.dtype)
-        shift, u = tf.split(h, 2, -1)
-        u += 2.0
-        y2 = (x2 + shift) * tf.sigmoid(u)
-        return tf.concat([x1, y2], -1), _sum(tf.math.log_sigmoid(u))
-
-    def _step_inverse(self, w, y):
-        x1, y2 = tf.split(y, 2, -1)
-        h = _network(w, x1)
-        if self.config.flow_coupling == "additive":
-            x2 = y2 - h
-        else:
-            shift, u = tf.split(h, 2, -1)
-            x2 = y2 / tf.sigmoid(u + 2.0) - shift
-        return _mix(tf.concat([x1, x2], -1), w["inverse_m"], w["inverse_c"])
+    def _steps(self, level):
+        """Returns the weights of each step; one operation a kind for all, whose slices are no copies."""
+        return list(zip(*(tf.unstack(tf.convert_to_tensor(w)) for w in self._levels[level]), strict=True))
 
     def _split_moments(self, level, z1):
         w = self._splits[level]
         return tf.nn.conv2d(z1, tf.convert_to_tensor(w["kernel"]), 1, "SAME") + w["map"]
 
 
-def _dtype(config):
-    return tf.float64 if config.dtype == "float64" else tf.float32
-
-
 def _constant(value, name):
     """A variable, not a constant of the graph: each signature's graph would hold a copy of that."""
     return tf.Variable(value, trainable=False, name=name)
-
-
-def _level_weights(config, variables, height, width):
-    """Returns the weights of a level's steps, each [depth, ...], and their part of the log-det."""
-    additive = config.flow_coupling == "additive"
-    p = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
-    weights, (inverse_m,), log_det = FusedGlowStep(config.flow_permutation, additive).prepare(
-        p, [height, width]
-    )
-    m, c, *_ = weights  # Actnorm and permutation; the network is folded further here than in training.
-    mixing = dict(m=m, c=c, inverse_m=inverse_m, inverse_c=-tf.einsum("kc,kcd->kd", c, inverse_m))
-
-    def layer(name, order=lambda t: t):
-        scale = tf.exp(LOGSCALE_FACTOR * p[f"{name}_logs"])
-        kernel = p[f"{name}_W"] * scale[:, None, None, None, :]
-        return order(kernel), order(p[f"{name}_b"] * scale)
-
-    network = dict(zip(("k1", "map1"), _kernels_and_maps(*layer("l_1"), height, width), strict=True))
-    k2, network["c2"] = layer("l_2")
-    network["k2"] = k2[:, 0, 0]
-    order = (lambda t: t) if additive else _shifts_first
-    network |= zip(("k3", "map3"), _kernels_and_maps(*layer("l_last", order), height, width), strict=True)
-    compute_dtype = tf.bfloat16 if config.dtype == "mixed_bfloat16" else m.dtype
-    return mixing | {key: tf.cast(value, compute_dtype) for key, value in network.items()}, log_det
 
 
 def _shifts_first(t):
@@ -202,29 +158,13 @@ def _top_prior(model):
     """Returns the top prior without a label [H, W, 2 C], and what each label adds [n_y, 2 C] or None."""
     height, width, channels = model.config.eps_shapes[-1]
     w = model.top
-    prior = tf.zeros([height, width, 2 * channels], _dtype(model.config))
+    prior = tf.zeros([height, width, 2 * channels], model.config.variable_dtype)
     if "p_W" in w:
         prior = conv_zeros(prior[None], tf.convert_to_tensor(w["p_W"]), w["p_b"], w["p_logs"])[0]
     if "y_emb_W" not in w:
         return prior, None
     scale = tf.exp(LOGSCALE_FACTOR * w["y_emb_logs"])
     return prior + w["y_emb_b"] * scale, w["y_emb_W"] * scale
-
-
-def _network(w, x1):
-    """The coupling network; its 1x1 convolution is a matrix product over all positions."""
-    dtype, positions = x1.dtype, x1.shape[1:3]
-    h = tf.nn.conv2d(tf.cast(x1, w["k1"].dtype), w["k1"], 1, "SAME") + w["map1"]
-    h = tf.reshape(tf.nn.relu(h), [-1, h.shape[-1]])
-    h = tf.nn.relu(tf.nn.bias_add(tf.matmul(h, w["k2"]), w["c2"]))
-    h = tf.reshape(h, [-1, *positions, h.shape[-1]])
-    return tf.cast(tf.nn.conv2d(h, w["k3"], 1, "SAME") + w["map3"], dtype)
-
-
-def _mix(x, m, c):
-    """Mixes the channels: every position is a row of one matrix product."""
-    y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), m), c)
-    return tf.reshape(y, [-1, *x.shape[1:]])
 
 
 def _sum(t):

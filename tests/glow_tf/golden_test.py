@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from glow_tf import glow, optimizers
+from glow_tf import optimizers
 from glow_tf.openai_checkpoint import _names as original_names
 from glow_tf.openai_checkpoint import _squeezed
 from tests.support.golden import CASES, Case, relative_error, require_cases
@@ -102,18 +102,16 @@ def test_data_dependent_initialization(case):
 
 
 @pytest.fixture(params=["store", "recompute", "reverse", "reverse, nothing kept"])
-def memory(request, monkeypatch):
-    """Each memory mode; as the recorded models are shallow, "reverse" rebuilds only where nothing is kept."""
+def memory(request):
+    """Each memory mode; as the recorded models are small, "reverse" rebuilds only where nothing is kept."""
     mode, _, nothing = request.param.partition(", ")
-    if nothing:
-        monkeypatch.setattr(glow, "N_KEPT", 0)
-    return mode
+    return dict(memory=mode) | (dict(keep_bytes=0) if nothing else {})
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if any("grad0/" in a for a in Case(n).arrays)])
 def test_gradients(name, memory):
     case = Case(name)
-    model = case.model("init", memory=memory)
+    model = case.model("init", **memory)
     images, labels, noise = case.batch("train", 0)
     with tf.GradientTape() as tape:
         losses = model.losses(images, labels, case.hps["weight_y"], noise)
@@ -130,7 +128,7 @@ def test_training_steps(name, kind, memory):
     case, suffix = Case(name), {"adamax": "", "adam": "_adam"}[kind]
     hps = case.hps
     # The Polyak average starts before data-dependent initialisation.
-    model = case.model("raw", memory=memory)
+    model = case.model("raw", **memory)
     optimizer = {"adamax": optimizers.Adamax, "adam": optimizers.Adam}[kind](
         optimizers.WarmUp(hps["lr"], 64 / 16),
         beta_1=hps["beta1"],

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from experiments.data import datasets
 from experiments.settings.hyperparameters import resolve
-from glow_tf import Glow, GlowConfig, glow, optimizers
+from glow_tf import Glow, GlowConfig, optimizers
 
 CONFIG = dict(image_size=8, n_channels=1, n_levels=2, depth=32, width=32, n_bits_x=4)
 
@@ -24,11 +24,15 @@ def gradients(model, images, noise):
 
 
 @pytest.mark.slow
-def test_deep_trained_flow(monkeypatch):
-    monkeypatch.setattr(glow, "N_KEPT", 0)  # "reverse" rebuilds every step.
+def test_deep_trained_flow():
     data = datasets.load(resolve({}), "train")
     noise = np.random.default_rng(0).random(data.images.shape, np.float32) / 16
-    models = {m: Glow(GlowConfig(**CONFIG, memory=m), seed=0) for m in ("store", "recompute", "reverse")}
+    models = {
+        memory: Glow(
+            GlowConfig(**CONFIG, memory=memory, keep_bytes=0), seed=0
+        )  # "reverse" rebuilds every step.
+        for memory in ("store", "recompute", "reverse")
+    }
     trained = models["store"]
     trained.initialize(data.images, noise=noise)
     optimizer = optimizers.Adamax(0.001)

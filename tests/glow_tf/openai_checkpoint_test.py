@@ -92,7 +92,11 @@ def _flip(data):
     return data[:middle] + bytes(b ^ 0xFF for b in data[middle : middle + 40]) + data[middle + 40 :]
 
 
-@pytest.mark.parametrize("change", [_cut(0), _cut(10), _cut(-1), _cut(-50), _flip, None], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [_cut(0), _cut(10), _cut(-1), _cut(-50), _flip, None],
+    ids=["empty", "ten bytes", "less 1", "less 50", "flipped", "gone"],
+)
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 def test_what_is_cut_or_damaged_is_told_and_changes_nothing(tmp_path, suffix, change):
     write(tmp_path, 0)

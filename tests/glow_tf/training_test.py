@@ -88,9 +88,8 @@ def test_models_without_labels_take_images_alone_and_pass_over_labels():
     noise = NOISE / 16
     assert np.isfinite(model.fit(X, verbose=0, validation_data=(X, Y)).history["val_loss"]).all()
     assert model.train_on_batch(X) != 0
-    np.testing.assert_allclose(
-        model.predict((X, Y, noise), verbose=0), model.glow.bits_per_dim(X, noise=noise)
-    )
+    bits = model.predict((X, Y, noise), verbose=0)
+    np.testing.assert_allclose(bits, model.glow.bits_per_dim(X, noise=noise), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,9 @@ def test_formats_that_hold_no_glow_are_refused(trained, tmp_path, name):
 def test_model_checkpoint(trained, tmp_path):
     names = ["{epoch}.weights.h5", "{epoch}.h5", "{epoch}", "{epoch}.keras"]
     keep = [
-        tf_keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=not name.endswith(".keras"))
+        tf_keras.callbacks.ModelCheckpoint(
+            str(tmp_path / name), save_weights_only=not name.endswith(".keras")
+        )
         for name in names
     ]
     trained.fit((X, Y, NOISE), batch_size=N, verbose=0, callbacks=keep)

@@ -28,8 +28,12 @@ def run(command: str, *arguments, fails: bool = False) -> str:
     return done.stderr if fails else done.stdout
 
 
-def run_many(lines: list[list]) -> list[tuple[int, str, str]]:
+def run_many(lines: list[list], cwd=ROOT) -> list[tuple[int, str, str]]:
     """Runs commands such as ["train", "--depth", 0] one after the other, with one start of TensorFlow.
+
+    Args:
+        lines: of the commands.
+        cwd: the folder in which they run.
 
     Returns:
         Of each, its exit code and what it printed on stdout and on stderr.
@@ -39,7 +43,7 @@ def run_many(lines: list[list]) -> list[tuple[int, str, str]]:
         file.flush()
         done = subprocess.run(
             [sys.executable, "-m", "tests.support.many_commands", file.name],
-            cwd=ROOT,
+            cwd=cwd,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
             capture_output=True,
             text=True,

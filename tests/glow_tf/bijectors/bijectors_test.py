@@ -90,7 +90,7 @@ def test_squeeze_order():
             "depth",
         ),
         (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2])}, memory="all"), ValueError, "all"),
-        (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2])}, n_kept=-1), ValueError, "-1"),
+        (lambda: bijectors.Scan(lambda p: None, {"b": tf.zeros([2])}, keep_bytes=-1), ValueError, "-1"),
     ],
 )
 def test_bad_input(make, error, words):
