@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments.settings import configs
+from experiments.settings.rows import ROWS
 from tests.support import commands
 from tests.support.golden import CASES, Case, require_cases
 
@@ -38,13 +38,13 @@ def flags_of(line: str) -> dict:
 
 @pytest.mark.parametrize("line", ORIGINAL)
 def test_the_originals_commands_are_accepted(line):
-    hps = json.loads(commands.run("train", "--dry_run", *line.split()))
+    hyperparameters = json.loads(commands.run("train", "--dry_run", *line.split()))
     for name, value in flags_of(line).items():
-        assert hps[name] == type(hps[name])(value), name
+        assert hyperparameters[name] == type(hyperparameters[name])(value), name
 
 
 def test_rows_are_the_originals_commands():
-    resolved = [row["flags"] for row in configs.ROWS.values()]
+    resolved = [row.flags for row in ROWS.values()]
     for line in ORIGINAL[:-1]:
         flags = {
             name: value if isinstance(value, bool) else str(value) for name, value in flags_of(line).items()
@@ -56,10 +56,10 @@ def test_rows_are_the_originals_commands():
 
 
 def test_words_are_accepted():
-    hps = json.loads(
+    hyperparameters = json.loads(
         commands.run("train", "--dry_run", "--flow_permutation", "shuffle", "--flow_coupling", "affine")
     )
-    assert (hps["flow_permutation"], hps["flow_coupling"]) == (1, 1)
+    assert (hyperparameters["flow_permutation"], hyperparameters["flow_coupling"]) == (1, 1)
 
 
 def test_train_evaluate_sample(digits_run, tmp_path):
