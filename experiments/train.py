@@ -156,12 +156,12 @@ def _fit(run, train_data, test_data, save_every, signals):
     test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
     fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
     stops = StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"])
-    survives = interruptions.SaveAndStop(run, save_every, signals)
+    saves = interruptions.SaveAndStop(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
-    end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [survives])
+    end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [saves])
     parts = [
         stops,  # First: what isn't finite isn't saved.
-        survives,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
+        saves,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
         bar,  # Closed before the end of the epoch prints.
         end_of_epoch,  # Last: it reads the epoch's statistics; its row in train.txt says that all is done.
     ]
