@@ -73,7 +73,7 @@ _ASKED = {
     "export": (["--logdir={run}", "--export_dir={out}"], []),
     "client": (["--server=127.0.0.1:1", "--timeout=1", "--out={out}.png"], []),
     "records": (["--images={folder}", "--data_dir={out}"], []),
-    "reproduce": (["--logdir={nothing}"], ["--noablation"]),
+    "reproduce": (["--logdir={nothing}"], ["--row=cifar10", "--ablation"]),
     "benchmark": ([], ["and no such argument"]),
     "serving_benchmark": ([], ["and no such argument"]),
     "pipeline_benchmark": ([], ["and no such argument"]),

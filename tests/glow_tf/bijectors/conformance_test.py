@@ -1,87 +1,15 @@
-"""What every bijector must do, from one registry of constructors: add a line for a new bijector."""
+"""What every bijector must do, whichever it is: over all of `tests.support.registry`."""
 
-import functools
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf import bijectors
-from glow_tf.bijectors.glow_step import GlowStep, step_variables
+from tests.support.registry import REGISTRY, flat, moved, scan
 
 tfb = tfp.bijectors
-
-
-def dense_network(out, dtype):
-    """A network of positions by themselves, for vectors and any number of spatial axes."""
-    rng = np.random.default_rng(5)
-    w = lambda *shape: tf.Variable(rng.normal(0, 0.4, shape), dtype=dtype)
-    module = tf.Module()
-    module.w1, module.w2 = w(2, 8), w(8, out)
-    return lambda x: tf.tensordot(tf.tanh(tf.tensordot(x, module.w1, 1)), module.w2, 1)
-
-
-def scan(dtype, permutation="invconv", additive=False, fused=False, memory="reverse", keep_bytes=0):
-    """A Scan of three GlowSteps."""
-    from glow_tf.kernels.glow_step import GlowStepKernel
-
-    rng = np.random.default_rng(1)
-    values = [GlowStep.initial_values(4, 5, permutation, additive, rng) for _ in range(3)]
-    stacked = {key: np.stack([v[key] for v in values]) for key in values[0]}
-    make = lambda p: GlowStep(permutation=permutation, additive=additive, parameters=p)
-    kernel = GlowStepKernel(permutation, additive) if fused else None
-    return bijectors.Scan(
-        make, step_variables(stacked, dtype), memory=memory, keep_bytes=keep_bytes, kernel=kernel
-    )
-
-
-def multi_scale(dtype):
-    """Two levels with a learned top prior."""
-    flows = [
-        tfb.Chain([GlowStep(n, 5, dtype=dtype, seed=i), bijectors.Squeeze()]) for i, n in enumerate((8, 16))
-    ]
-    top = bijectors.TopPrior(
-        16, step_variables(bijectors.TopPrior.initial_values(16, True), dtype), dtype=dtype
-    )
-    return bijectors.MultiScale(flows, [bijectors.SplitPrior(8, dtype=dtype)], top)
-
-
-# name: (constructor of a dtype, event shape)
-REGISTRY = {
-    "actnorm_image": (lambda d: bijectors.ActNorm(3, dtype=d), (2, 4, 3)),
-    "actnorm_vector": (lambda d: bijectors.ActNorm(5, dtype=d), (5,)),
-    "actnorm_volume": (lambda d: bijectors.ActNorm(2, dtype=d), (2, 1, 2, 2)),
-    "conv_image": (lambda d: bijectors.Invertible1x1Conv(4, dtype=d), (2, 2, 4)),
-    "conv_vector": (lambda d: bijectors.Invertible1x1Conv(5, dtype=d), (5,)),
-    "conv_lu": (
-        lambda d: bijectors.Invertible1x1Conv(4, parameterization="lu", dtype=d),
-        (3, 4),
-    ),
-    "coupling_vector": (
-        lambda d: bijectors.AffineCoupling(dense_network(6, d), dtype=d),
-        (5,),
-    ),
-    "coupling_additive": (
-        lambda d: bijectors.AffineCoupling(dense_network(3, d), additive=True, dtype=d),
-        (3, 5),
-    ),
-    "squeeze": (lambda d: bijectors.Squeeze(dtype=d), (4, 2, 2)),
-    "split_prior": (lambda d: bijectors.SplitPrior(4, dtype=d), (2, 3, 4)),
-    "glow_step": (lambda d: GlowStep(4, 5, dtype=d), (3, 2, 4)),
-    "glow_step_odd_channels": (lambda d: GlowStep(5, 5, dtype=d), (2, 2, 5)),
-    "glow_step_reverse": (lambda d: GlowStep(4, 5, permutation="reverse", dtype=d), (2, 2, 4)),
-    "glow_step_shuffle": (
-        lambda d: GlowStep(4, 5, permutation="shuffle", additive=True, dtype=d),
-        (2, 2, 4),
-    ),
-    "scan": (lambda d: scan(d), (2, 2, 4)),
-    "scan_fused": (lambda d: scan(d, fused=True), (2, 2, 4)),
-    "scan_fused_store": (lambda d: scan(d, "shuffle", fused=True, memory="store"), (1, 2, 4)),
-    "scan_fused_additive": (lambda d: scan(d, "reverse", True, fused=True), (2, 3, 4)),
-    "top_prior": (lambda d: multi_scale(d).top, (2, 2, 16)),
-    "multi_scale": (multi_scale, (4, 4, 2)),
-}
 DTYPES = ["float32", "float64"]
 
 
@@ -91,52 +19,32 @@ def entry(request):
     return REGISTRY[request.param]
 
 
-def make(entry, dtype):
-    """Makes the bijector, with every weight moved away from its special initial value."""
-    bijector = entry[0](dtype)
-    rng = np.random.default_rng(3)
-    for variable in bijector.trainable_variables:
-        variable.assign_add(tf.constant(rng.normal(0, 0.1, variable.shape), variable.dtype))
-    return bijector
-
-
-def inputs(entry, dtype, *batch):
-    """Returns random events."""
-    return tf.constant(np.random.default_rng(4).normal(size=(*batch, *entry[1])), dtype)
-
-
-def forward_ndims(entry):
-    """Returns the event_ndims of the entry's inputs."""
-    return len(entry[1])
-
-
-def flat(parts, n_batch=1):
-    """Returns parts as one float tensor, flattened but for the batch axes."""
-    parts = tf.nest.flatten(parts)
-    return tf.concat([tf.reshape(p, [*p.shape[:n_batch], -1]) for p in parts], -1)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log_det_is_that_of_the_autodiff_jacobian(entry, dtype):
-    bijector, x = make(entry, dtype), inputs(entry, dtype, 2)
-    for i in range(2):
-        with tf.GradientTape(persistent=True) as tape:
-            event = tf.reshape(x[i], [-1])
-            tape.watch(event)
-            y = flat(bijector.forward(tf.reshape(event, [1, *entry[1]])))[0]
-        jacobian = tape.jacobian(y, event, experimental_use_pfor=False)
-        expected = np.linalg.slogdet(jacobian.numpy().astype(np.float64))[1]
-        log_det = bijector.forward_log_det_jacobian(x[i : i + 1], event_ndims=forward_ndims(entry))
-        assert abs(float(tf.reshape(log_det, [-1])[0]) - expected) < {"float32": 1e-4, "float64": 1e-9}[dtype]
+    bijector, x = entry.make(dtype), entry.inputs(dtype, 2)
+
+    @tf.function  # The backward pass is built once, not run from Python for each of the outputs.
+    def jacobian_of(events):
+        with tf.GradientTape() as tape:
+            tape.watch(events)
+            y = flat(bijector.forward(tf.reshape(events, x.shape)))
+        return tape.batch_jacobian(y, events, experimental_use_pfor=False)
+
+    jacobian = jacobian_of(tf.reshape(x, [2, -1])).numpy().astype(np.float64)
+    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
+    tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
+    np.testing.assert_allclose(
+        tf.broadcast_to(log_det, [2]), np.linalg.slogdet(jacobian)[1], atol=tolerance, rtol=0
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inverse(entry, dtype):
-    bijector, x = make(entry, dtype), inputs(entry, dtype, 3)
+    bijector, x = entry.make(dtype), entry.inputs(dtype, 3)
     y = tf.nest.map_structure(tf.identity, bijector.forward(x))  # Not what is in the cache.
     tolerance = {"float32": 1e-4, "float64": 1e-11}[dtype]
     np.testing.assert_allclose(bijector.inverse(y), x, atol=tolerance)
-    ndims = forward_ndims(entry)
+    ndims = entry.ndims
     back = tf.nest.map_structure(lambda part: part.shape.rank - 1, y)
     forward = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
     inverse = bijector.inverse_log_det_jacobian(tf.nest.map_structure(tf.identity, y), event_ndims=back)
@@ -144,34 +52,34 @@ def test_inverse(entry, dtype):
 
 
 def test_function_and_dynamic_shapes(entry):
-    bijector, x = make(entry, "float32"), inputs(entry, "float32", 3)
-    spec = tf.TensorSpec([None] * x.shape.rank if entry[1] == (4, 2, 2) else [None, *x.shape[1:]])
+    bijector, x = entry.make("float32"), entry.inputs("float32", 3)
+    spec = tf.TensorSpec([None] * x.shape.rank if entry.event_shape == (4, 2, 2) else [None, *x.shape[1:]])
 
     @tf.function(input_signature=[spec])
     def both(x):
         y = bijector.forward(x)
-        log_det = bijector.forward_log_det_jacobian(x, event_ndims=forward_ndims(entry))
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
         return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y))
 
     y, log_det, back = both(x)
     np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
-    expected = bijector.forward_log_det_jacobian(x, event_ndims=forward_ndims(entry))
+    expected = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
     np.testing.assert_allclose(log_det, expected, atol=1e-5)
     np.testing.assert_allclose(back, x, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
 def test_batch_shapes(entry, batch):
-    bijector, x = make(entry, "float64"), inputs(entry, "float64", *batch)
+    bijector, x = entry.make("float64"), entry.inputs("float64", *batch)
     y = bijector.forward(x)
-    rows = bijector.forward(tf.reshape(x, [-1, *entry[1]]))
+    rows = bijector.forward(tf.reshape(x, [-1, *entry.event_shape]))
     np.testing.assert_allclose(tf.reshape(flat(y, len(batch)), [-1]), tf.reshape(flat(rows), [-1]))
-    log_det = bijector.forward_log_det_jacobian(x, event_ndims=forward_ndims(entry))
+    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
     assert tf.broadcast_static_shape(log_det.shape, tf.TensorShape(batch)) == batch
 
 
 def test_event_shapes_and_dtypes(entry):
-    bijector, x = make(entry, "float32"), inputs(entry, "float32", 1)
+    bijector, x = entry.make("float32"), entry.inputs("float32", 1)
     y = bijector.forward(x)
     shapes = tf.nest.map_structure(lambda part: part.shape[1:], y)
     assert bijector.forward_event_shape(x.shape[1:]) == shapes
@@ -184,10 +92,10 @@ def test_event_shapes_and_dtypes(entry):
 
 
 def test_variables_have_gradients(entry):
-    bijector, x = make(entry, "float64"), inputs(entry, "float64", 2)
+    bijector, x = entry.make("float64"), entry.inputs("float64", 2)
     with tf.GradientTape() as tape:
         y = flat(bijector.forward(x))
-        ndims = forward_ndims(entry)
+        ndims = entry.ndims
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(
             bijector.forward_log_det_jacobian(x, event_ndims=ndims)
         )
@@ -200,10 +108,10 @@ def test_variables_have_gradients(entry):
 
 
 def test_two_instances_share_no_cache_entry(entry):
-    first, second = entry[0]("float32"), entry[0]("float32")
+    first, second = entry.new("float32"), entry.new("float32")
     if not first.trainable_variables:
         pytest.skip("Two bijectors without variables are the same function.")
-    x = inputs(entry, "float32", 2)
+    x = entry.inputs("float32", 2)
     before = flat(first.forward(x)).numpy()
     for variable in second.trainable_variables:
         variable.assign_add(0.1 * tf.ones_like(variable))
@@ -211,7 +119,7 @@ def test_two_instances_share_no_cache_entry(entry):
 
 
 def test_in_tfp(entry):
-    bijector, x = make(entry, "float32"), inputs(entry, "float32", 3)
+    bijector, x = entry.make("float32"), entry.inputs("float32", 3)
     y = bijector.forward(x)
     inverted = tfb.Invert(bijector)
     np.testing.assert_allclose(inverted.forward(tf.nest.map_structure(tf.identity, y)), x, atol=1e-4)
@@ -221,16 +129,16 @@ def test_in_tfp(entry):
     np.testing.assert_allclose(chain.forward(x), 2 * y, atol=1e-5)
     base = tfp.distributions.Sample(tfp.distributions.Normal(0.0, 1.0), y.shape[1:])
     model = tfp.distributions.TransformedDistribution(base, inverted)
-    expected = base.log_prob(y) + bijector.forward_log_det_jacobian(x, forward_ndims(entry))
+    expected = base.log_prob(y) + bijector.forward_log_det_jacobian(x, entry.ndims)
     np.testing.assert_allclose(model.log_prob(tf.identity(x)), expected, rtol=1e-4)
-    assert model.sample(2, seed=1).shape == [2, *entry[1]]
+    assert model.sample(2, seed=1).shape == [2, *entry.event_shape]
 
 
 def test_under_two_replicas(entry, two_replicas):
     with two_replicas.scope():
-        bijector = make(entry, "float32")
-    x = inputs(entry, "float32", 4)
-    single = make(entry, "float32") if not bijector.trainable_variables else None
+        bijector = entry.make("float32")
+    x = entry.inputs("float32", 4)
+    single = entry.make("float32") if not bijector.trainable_variables else None
     values = two_replicas.experimental_distribute_values_from_function(
         lambda context: x[2 * context.replica_id_in_sync_group :][:2]
     )
@@ -255,10 +163,9 @@ def gradients_of(bijector, x, inverse=False):
 @pytest.mark.parametrize("additive", [False, True], ids=["affine", "additive"])
 @pytest.mark.parametrize("permutation", ["invconv", "reverse", "shuffle"])
 def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng):
-    """All modes, fused or not, eager or in a function, against a plain loop over the steps."""
-    new = functools.partial(make, dtype="float64")
+    """All modes, fused or not, in a function and one of them eager, against a plain loop over the steps."""
     x = tf.constant(rng.normal(size=(3, 4, 2, 4)))
-    plain = new((lambda d: scan(d, permutation, additive), None))
+    plain = moved(scan("float64", permutation, additive))
     chain = tfb.Chain([plain.step(k) for k in reversed(range(plain.depth))])
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -268,10 +175,10 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
     expected = tape.gradient(loss, [x, *plain.trainable_variables])
     expected = [tf.convert_to_tensor(g) for g in expected]
     modes = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000), ("reverse", 2**20)]
-    for memory, keep_bytes in modes:
-        for fused in (False, True):
-            bijector = new((lambda d: scan(d, permutation, additive, fused, memory, keep_bytes), None))  # noqa: B023
-            for run in (gradients_of, tf.function(gradients_of)):
-                for ours, reference in zip(run(bijector, x, inverse), expected, strict=True):
-                    scale = np.abs(reference).max() + 1e-6
-                    np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)
+    for (memory, keep_bytes), fused in itertools.product(modes, (False, True)):
+        bijector = moved(scan("float64", permutation, additive, fused, memory, keep_bytes))
+        runs = [tf.function(gradients_of)] + ([gradients_of] if keep_bytes == 4000 else [])
+        for run in runs:
+            for ours, reference in zip(run(bijector, x, inverse), expected, strict=True):
+                scale = np.abs(reference).max() + 1e-6
+                np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from glow_tf import bijectors
-from tests.glow_tf.bijectors import conformance_test as conformance
+from tests.support import registry
 
 # (memory, keep_bytes, whether the kernel is fused)
 MODES = [("store", 0, True), ("recompute", 0, True), ("reverse", 0, True), ("reverse", 600, True)]
@@ -16,14 +16,13 @@ ONE = pytest.mark.parametrize("scan", [("store", 0, True)], indirect=True, ids=s
 @pytest.fixture(scope="module", params=MODES, ids=lambda mode: "-".join(map(str, mode)))
 def scan(request):
     memory, keep_bytes, fused = request.param
-    new = lambda dtype: conformance.scan(dtype, fused=fused, memory=memory, keep_bytes=keep_bytes)
-    return conformance.make((new, None), "float64")
+    return registry.moved(registry.scan("float64", fused=fused, memory=memory, keep_bytes=keep_bytes))
 
 
 @pytest.fixture(scope="module")
 def plain():
     """The same function, from the ordinary bijectors."""
-    bijector = conformance.make((conformance.scan, None), "float64")
+    bijector = registry.moved(registry.scan("float64"))
     return lambda x: [step := x, *[step := bijector.step(k).forward(step) for k in range(3)]][-1]
 
 

@@ -1,4 +1,4 @@
-"""What TensorFlow Probability asks of any bijector, run over the registry of `conformance_test`."""
+"""What TensorFlow Probability asks of any bijector, run over `tests.support.registry`."""
 
 import copy
 import pickle
@@ -9,7 +9,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from glow_tf import bijectors
-from tests.glow_tf.bijectors import conformance_test as conformance
+from tests.support import registry
+from tests.support.registry import REGISTRY, flat
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 spaces = tfp.experimental.tangent_spaces
@@ -32,14 +33,13 @@ NAMES = (
 @pytest.fixture(params=NAMES)
 def case(request):
     """A bijector with three inputs and their event_ndims."""
-    entry = conformance.REGISTRY[request.param]
-    bijector = conformance.make(entry, "float32")
-    return bijector, conformance.inputs(entry, "float32", 3), len(entry[1])
+    entry = REGISTRY[request.param]
+    bijector = entry.make("float32")
+    return bijector, entry.inputs("float32", 3), entry.ndims
 
 
 def assert_same_function(a, b, x):
     """Compares two bijectors on a new tensor each, so that no cache answers."""
-    flat = conformance.flat
     np.testing.assert_allclose(flat(a.forward(tf.identity(x))), flat(b.forward(tf.identity(x))), atol=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_value_and_gradient(case):
 
     def loss(x):
         log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
-        return tf.reduce_sum(tf.sin(conformance.flat(bijector.forward(x)))) + tf.reduce_sum(log_det)
+        return tf.reduce_sum(tf.sin(flat(bijector.forward(x)))) + tf.reduce_sum(log_det)
 
     value, gradient = tfp.math.value_and_gradient(loss, x)
     direction = tf.constant(np.random.default_rng(0).normal(size=x.shape), tf.float32)
@@ -105,7 +105,7 @@ def test_vectorized_map(case):
     bijector, x, ndims = case
     one = lambda x: (bijector.forward(x), bijector.forward_log_det_jacobian(x, event_ndims=ndims))
     y, log_det = tf.vectorized_map(one, x)
-    np.testing.assert_allclose(conformance.flat(y), conformance.flat(bijector.forward(x)), atol=1e-5)
+    np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
     expected = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
     np.testing.assert_allclose(log_det, tf.broadcast_to(expected, [3]), atol=1e-5)
 
@@ -141,18 +141,16 @@ def test_wrong_channels(make):
 def test_pickle():
     """All but what holds a function that can't be: those are the caller's."""
     for name in set(NAMES) - {"coupling_vector", "scan_fused"}:
-        entry = conformance.REGISTRY[name]
-        bijector = conformance.make(entry, "float32")
-        assert_same_function(
-            bijector, pickle.loads(pickle.dumps(bijector)), conformance.inputs(entry, "float32", 2)
-        )
+        entry = REGISTRY[name]
+        bijector = entry.make("float32")
+        assert_same_function(bijector, pickle.loads(pickle.dumps(bijector)), entry.inputs("float32", 2))
 
 
 @pytest.mark.parametrize("name", ["actnorm_image", "conv_image", "conv_lu", "squeeze"])
 def test_composite_tensors(name):
     """As `tfb.Scale`, `tfb.ScaleMatvecLU` and `tfb.Reshape`: arguments and results of a tf.function."""
-    entry = conformance.REGISTRY[name]
-    bijector, x = conformance.make(entry, "float32"), conformance.inputs(entry, "float32", 2)
+    entry = REGISTRY[name]
+    bijector, x = entry.make("float32"), entry.inputs("float32", 2)
     traces = []
 
     @tf.function
@@ -169,8 +167,8 @@ def test_composite_tensors(name):
     x = tf.identity(x)
     np.testing.assert_allclose(through(bijector, x)[0], bijector.forward(x), atol=1e-6)
     assert len(traces) == 1  # New values aren't a new signature.
-    flat = tf.nest.flatten(bijector, expand_composites=True)
-    assert_same_function(tf.nest.pack_sequence_as(bijector, flat, expand_composites=True), bijector, x)
+    parts = tf.nest.flatten(bijector, expand_composites=True)
+    assert_same_function(tf.nest.pack_sequence_as(bijector, parts, expand_composites=True), bijector, x)
 
 
 def test_composite_distribution_as_an_argument():
@@ -262,7 +260,7 @@ def test_seeds():
     same = lambda make: np.array_equal(make(), make())
     assert same(lambda: bijectors.Invertible1x1Conv(4, seed=1).matrix)
     assert not same(lambda: bijectors.Invertible1x1Conv(4).matrix)
-    assert same(lambda: conformance.flat([bijectors.GlowStep(4, 5, seed=1).trainable_variables[5]], 0))
+    assert same(lambda: flat([bijectors.GlowStep(4, 5, seed=1).trainable_variables[5]], 0))
 
 
 @pytest.mark.parametrize(("cls", "n"), [(bijectors.ActNorm, 2), (bijectors.Invertible1x1Conv, 1)])
@@ -464,8 +462,8 @@ def test_a_constant_log_det_takes_no_network():
             np.testing.assert_allclose(log_det, [expected] * 3)
     assert not calls
     np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([3, 4])), [1.2] * 3, rtol=1e-6)
-    for make in (conformance.scan, lambda dtype, **kw: conformance.scan(dtype, **kw).step(1)):
-        bijector = conformance.make((lambda d: make(d, additive=True), None), "float64")  # noqa: B023
+    steps = registry.scan("float64", additive=True)
+    for bijector in (registry.moved(steps), steps.step(1)):
         x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2, 4)))
         log_det = bijector.forward_log_det_jacobian(tf.identity(x))
         bijector.forward(x)  # Leaves its log-det in the cache.
@@ -493,14 +491,14 @@ def test_unknown_shapes_work_or_are_told(case, spec):
         assert "must know the number of channels" in str(error), error
         return
     np.testing.assert_allclose(back, x, atol=1e-4)
-    np.testing.assert_allclose(conformance.flat(y), conformance.flat(bijector.forward(x)), atol=1e-5)
+    np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
     np.testing.assert_allclose(log_det, bijector.forward_log_det_jacobian(x, ndims), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["scan_fused", "split_prior", "top_prior", "multi_scale"])
 def test_wrong_sizes_of_unknown_shapes_are_errors(name):
     """Not taken for other images, nor an end of the process in a CPU kernel."""
-    bijector = conformance.make(conformance.REGISTRY[name], "float32")
+    bijector = REGISTRY[name].make("float32")
     forward = tf.function(bijector.forward, input_signature=[tf.TensorSpec(None)])
     for shape in ([3], [2, 4], [1, 2, 2, 6], [1, 2, 2, 64]):
         with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
