@@ -39,9 +39,9 @@ def test_the_originals_commands_are_accepted():
     results = commands.run_many([["train", "--dry_run", *line.split()] for line in ORIGINAL])
     for line, (code, out, err) in zip(ORIGINAL, results, strict=True):
         assert code == 0, (line, err)
-        hps = json.loads(out)
+        hyperparameters = json.loads(out)
         for name, value in flags_of(line).items():
-            assert hps[name] == type(hps[name])(value), (line, name)
+            assert hyperparameters[name] == type(hyperparameters[name])(value), (line, name)
 
 
 def test_rows_are_the_originals_commands():
@@ -58,8 +58,8 @@ def test_rows_are_the_originals_commands():
 
 def test_words_are_accepted():
     words = ["--flow_permutation", "shuffle", "--flow_coupling", "affine"]
-    hps = json.loads(commands.run("train", "--dry_run", *words))
-    assert (hps["flow_permutation"], hps["flow_coupling"]) == (1, 1)
+    hyperparameters = json.loads(commands.run("train", "--dry_run", *words))
+    assert (hyperparameters["flow_permutation"], hyperparameters["flow_coupling"]) == (1, 1)
 
 
 def test_train_evaluate_sample(digits_run, tmp_path):
