@@ -13,7 +13,7 @@ import json
 from absl import flags
 
 from experiments import cli, runs
-from experiments.data import datasets, sources
+from experiments.data import batches, problems, sources
 from experiments.runs import callbacks, invertibility
 
 FLAGS = flags.FLAGS
@@ -21,22 +21,22 @@ FLAGS = flags.FLAGS
 
 def define_flags():
     runs.define_flags()
-    datasets.define_flags()
+    problems.define_flags()
 
 
 def main(argv):
     del argv
     run = runs.load()
-    hps = run.hps
-    data = datasets.load(hps, "test", FLAGS.download, FLAGS.skip_corrupt)
-    batches = datasets.test_batches(data, hps, hps["n_batch_test"])
+    hyperparameters = run.hyperparameters
+    data = problems.load(hyperparameters, "test", FLAGS.download, FLAGS.skip_corrupt)
+    test = batches.test(data, hyperparameters, hyperparameters.n_batch_test)
     with sources.failures(data):
         if FLAGS.openai_checkpoint:
-            results = {"raw": run.model.evaluate(batches, verbose=0, return_dict=True)}
+            results = {"raw": run.model.evaluate(test, verbose=0, return_dict=True)}
         else:
-            results = callbacks.evaluate_both(run, batches)
-        error = invertibility.inverse_error(run, next(iter(batches)))
-    about = dict(problem=hps["problem"], n_bits_x=hps["n_bits_x"], test_images=len(data))
+            results = callbacks.evaluate_both(run, test)
+        error = invertibility.inverse_error(run, next(iter(test)))
+    about = dict(problem=hyperparameters.problem, n_bits_x=hyperparameters.n_bits_x, test_images=len(data))
     numbers = {key: callbacks.finite_or_null(value) for key, value in results.items()}
     numbers |= callbacks.finite_or_null(dict(inverse_error=error))
     print(json.dumps(about | numbers, indent=2))

@@ -16,6 +16,7 @@ from absl import flags
 
 import glow_tf
 from experiments import cli, runs
+from experiments.settings import hps_json
 
 FLAGS = flags.FLAGS
 
@@ -40,7 +41,7 @@ def main(argv):
     metadata = {
         "weights": "polyak" if FLAGS.polyak else "raw",
         "source": FLAGS.openai_checkpoint or FLAGS.logdir,
-        "hyperparameters": run.hps,
+        "hyperparameters": hps_json.to_json(run.hyperparameters),
     }
     try:
         path = glow_tf.serving.export(run.glow, FLAGS.export_dir, FLAGS.version, metadata=metadata)

@@ -29,7 +29,7 @@ def main(argv):
     del argv
     pictures.require_name(FLAGS.out)
     run = runs.load_for_inference()
-    images = images_flag.load(run.hps, run.glow.config.image_shape, at_least=2)
+    images = images_flag.load(run.hyperparameters, run.glow.config.image_shape, at_least=2)
     points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     between = signatures.interpolate(images[:-1], images[1:], points)["images"].numpy()

@@ -39,11 +39,11 @@ def made_of(run: runs.Run) -> dict:
     """Returns what directions of this run and these data are made of."""
     return dict(
         fingerprint=glow_tf.serving.fingerprint(run.glow),
-        data=labelled_images.identity(run.hps, FLAGS.data),
+        data=labelled_images.identity(run.hyperparameters, FLAGS.data),
         weights="polyak" if FLAGS.polyak else "raw",
         source=FLAGS.openai_checkpoint or FLAGS.logdir,
         step=run.step,
-        n_bits_x=run.hps["n_bits_x"],
+        n_bits_x=run.hyperparameters.n_bits_x,
     )
 
 
@@ -53,8 +53,10 @@ def main(argv):
     alphas = number_lists.floats("alphas")
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
-    images = images_flag.load(run.hps, run.glow.config.image_shape, at_least=1)
-    batches, names = labelled_images.load(run.hps, run.glow.config.image_shape, FLAGS.data, FLAGS.download)
+    images = images_flag.load(run.hyperparameters, run.glow.config.image_shape, at_least=1)
+    batches, names = labelled_images.load(
+        run.hyperparameters, run.glow.config.image_shape, FLAGS.data, FLAGS.download
+    )
     encode = lambda x: signatures.encode(x)["latents"]
     known = directions.kept_or_made(FLAGS.directions, made_of(run), encode, batches, names)
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)

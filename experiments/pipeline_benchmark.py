@@ -18,10 +18,9 @@ from absl import flags
 from PIL import Image
 from tqdm.auto import tqdm
 
-from experiments import cli
-from experiments.data import datasets, embedded, tfrecords
+from experiments import cli, settings
+from experiments.data import batches, embedded, problems, tfrecords
 from experiments.runs import Run
-from experiments.settings import hyperparameters
 
 FLAGS = flags.FLAGS
 _BATCH = 32
@@ -38,17 +37,17 @@ def resident_megabytes() -> float:
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
-def feed(batches, n: int) -> tuple[float, float]:
+def feed(dataset, n: int) -> tuple[float, float]:
     """Reads an epoch of batches, as fast as they come.
 
     Args:
-        batches: a dataset.
+        dataset: of batches.
         n: int, how many.
 
     Returns:
         Images per second, and the growth of the resident memory after the first tenth, in MB.
     """
-    iterator = iter(batches)
+    iterator = iter(dataset)
     next(iterator)
     start, early = time.perf_counter(), None
     for i in range(n):
@@ -58,10 +57,10 @@ def feed(batches, n: int) -> tuple[float, float]:
     return n * _BATCH / (time.perf_counter() - start), resident_megabytes() - early
 
 
-def training_rate(hps: dict, data) -> float:
+def training_rate(hyperparameters: settings.Hyperparameters, data) -> float:
     """Returns how many images per second a model trains on, of one batch again and again."""
-    run = Run(hps, "none")
-    batch = datasets.train_batches(data, hps, _BATCH).take(1).cache().repeat()
+    run = Run(hyperparameters, "none")
+    batch = batches.train(data, hyperparameters, _BATCH).take(1).cache().repeat()
     run.model.fit(batch, steps_per_epoch=1, verbose=0)
     start = time.perf_counter()
     run.model.fit(batch, steps_per_epoch=_MODEL_STEPS, verbose=0)
@@ -96,10 +95,10 @@ def main(argv):
                 ("PNG files", "folder", folder / "png"),
             ):
                 given = dict(problem=problem, data_dir=str(where), image_size=size, dal=2, depth=8, width=128)
-                hps = hyperparameters.resolve(given | dict(n_train=FLAGS.images, flow_coupling=1))
-                data = datasets.load(hps, "train")
-                rate = rate or training_rate(hps, data)
-                fed, growth = feed(datasets.train_batches(data, hps, _BATCH), FLAGS.images // _BATCH)
+                hyperparameters = settings.resolve(given | dict(n_train=FLAGS.images, flow_coupling=1))
+                data = problems.load(hyperparameters, "train")
+                rate = rate or training_rate(hyperparameters, data)
+                fed, growth = feed(batches.train(data, hyperparameters, _BATCH), FLAGS.images // _BATCH)
                 cells = f"{size}x{size}, {what}", f"{fed:,.0f}", f"{rate:.1f}", f"{fed / rate:.0f}"
                 print("|", " | ".join(cells), f"| {growth:.0f} MB |", flush=True)
 

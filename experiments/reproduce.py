@@ -20,10 +20,11 @@ import sys
 import matplotlib
 from absl import flags
 
-from experiments import cli
+from experiments import cli, settings
 from experiments.cli import UsageError, number_lists
 from experiments.runs import interruptions, logs
-from experiments.settings import configs, hyperparameters, parameter_count
+from experiments.settings import parameter_count
+from experiments.settings.rows import ROWS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
@@ -32,7 +33,7 @@ _COLUMNS = ("row", "paper", "L, K, width", "bits", "parameters", "images per ste
 
 
 def define_flags():
-    flags.DEFINE_enum("row", None, list(configs.ROWS), "Run this row.")
+    flags.DEFINE_enum("row", None, list(ROWS), "Run this row.")
     flags.DEFINE_bool("ablation", False, "Run the ablation of figure 3.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the ablation.")
     flags.DEFINE_string("logdir", "logs/paper", "Where the runs are, a folder per row.")
@@ -43,12 +44,12 @@ def command(row: str, logdir, data_dir: str = "", extra=()) -> list[str]:
     """Returns the training command of a row.
 
     Args:
-        row: a key of `configs.ROWS`.
+        row: a key of `ROWS`.
         logdir: where the run is written.
         data_dir: where the dataset is; TFDS' default if empty.
         extra: further flags, which win.
     """
-    given = configs.ROWS[row]["flags"] | dict(logdir=logdir) | (dict(data_dir=data_dir) if data_dir else {})
+    given = ROWS[row].flags | dict(logdir=logdir) | (dict(data_dir=data_dir) if data_dir else {})
     words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
     return ["-m", "experiments.train", *words, *extra]
 
@@ -67,23 +68,24 @@ def curve(logdir: pathlib.Path) -> list[dict]:
 def table(logdir: pathlib.Path) -> str:
     """Returns the table of all rows in Markdown, and their commands."""
     lines = [_COLUMNS, ["---"] * len(_COLUMNS)]
-    for row, entry in configs.ROWS.items():
-        hps = hyperparameters.resolve(entry["flags"])
+    for row, entry in ROWS.items():
+        hyperparameters = settings.resolve(entry.flags)
+        config = settings.glow_config(hyperparameters)
         result = measured(logdir / row)
         lines.append(
             [
                 row,
-                entry["bits_per_dim"] or "",
-                f"{hps['n_levels']}, {hps['depth']}, {hps['width']}",
-                hps["n_bits_x"],
-                f"{parameter_count.parameters(hyperparameters.glow_config(hps)) / 1e6:.1f}M",
-                hps["local_batch_train"],
+                entry.bits_per_dim or "",
+                f"{config.n_levels}, {config.depth}, {config.width}",
+                config.n_bits_x,
+                f"{parameter_count.parameters(config) / 1e6:.1f}M",
+                hyperparameters.local_batch_train,
                 f"{result[0]:.4f}" if result else "",
                 result[1] if result else "",
             ]
         )
     text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-    commands = "\n".join(f"# {row}\npython {' '.join(command(row, logdir / row))}" for row in configs.ROWS)
+    commands = "\n".join(f"# {row}\npython {' '.join(command(row, logdir / row))}" for row in ROWS)
     return f"{text}\n\n{commands}"
 
 

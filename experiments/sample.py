@@ -36,9 +36,9 @@ def _temperatures() -> list[float]:
     return values
 
 
-def _column_labels(hps) -> list[int]:
-    labels, n_y = number_lists.integers("labels"), hps["n_y"]
-    if labels and not hps["ycond"]:
+def _column_labels(hyperparameters) -> list[int]:
+    labels, n_y = number_lists.integers("labels"), hyperparameters.n_y
+    if labels and not hyperparameters.ycond:
         raise UsageError("--labels is for a model that is conditioned on labels (--ycond).")
     for label in labels:
         if not 0 <= label < n_y:
@@ -51,11 +51,11 @@ def main(argv):
     pictures.require_name(FLAGS.out)
     temperatures = _temperatures()
     run = runs.load_for_inference()
-    labels = _column_labels(run.hps)
+    labels = _column_labels(run.hyperparameters)
     y = tf.tile(labels, [FLAGS.rows])
     sample = tf.function(
         lambda temperature: run.glow.sample(
-            len(y), y if run.hps["ycond"] else None, temperature, seed=[FLAGS.seed or 0, 0]
+            len(y), y if run.hyperparameters.ycond else None, temperature, seed=[FLAGS.seed or 0, 0]
         )
     )
     blocks = [sample(tf.constant(t)).numpy() for t in temperatures]

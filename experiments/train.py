@@ -24,13 +24,13 @@ import tensorflow as tf
 import tf_keras
 from absl import flags
 
-from experiments import cli
+from experiments import cli, settings
 from experiments.cli import UsageError
-from experiments.data import datasets
+from experiments.data import batches, problems
 from experiments.runs import Run, devices, interruptions, require_memory
 from experiments.runs.callbacks import EndOfEpoch
 from experiments.runs.logdir import Logdir
-from experiments.settings import hyperparameters
+from experiments.settings import hps_json
 from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotFinite
 
 FLAGS = flags.FLAGS
@@ -40,9 +40,9 @@ _EXPLODED = 4
 
 
 def define_flags():
-    hyperparameters.define_flags()
+    settings.define_flags()
     devices.define_flags()
-    datasets.define_flags()
+    problems.define_flags()
     flags.DEFINE_string("logdir", "logs/glow", "Where the run is written.")
     flags.DEFINE_integer(
         "save_every", 1000, "Steps between checkpoints, besides those at an epoch's end.", lower_bound=1
@@ -51,7 +51,7 @@ def define_flags():
 
 
 def train(
-    hps: dict,
+    hyperparameters: settings.Hyperparameters,
     logdir: pathlib.Path,
     download: bool = False,
     skip_corrupt: bool = False,
@@ -61,7 +61,7 @@ def train(
     """Trains a run to its last epoch, from its last checkpoint if it has one, under the strategy in scope.
 
     Args:
-        hps: resolved hyperparameters.
+        hyperparameters: resolved.
         logdir: where the run is written.
         download: whether TFDS may download the dataset.
         skip_corrupt: whether bad images are left out.
@@ -77,25 +77,27 @@ def train(
             another worker is gone.
         Terminated: after SIGTERM, SIGINT or SIGHUP.
     """
-    hps = hyperparameters.as_begun(hps, logdir)
+    hyperparameters = hps_json.as_begun(hyperparameters, logdir)
     # The other workers write nothing.
     is_chief = tf.distribute.get_strategy().extended.should_checkpoint
     with (
         interruptions.Signals() as signals,
         Logdir(logdir) if is_chief else contextlib.nullcontext(logdir) as folder,
     ):
-        if is_chief and hyperparameters.warning(hps):
-            print(f"warning: {hyperparameters.warning(hps)}", file=sys.stderr)
-        train_data = datasets.load(hps, "train", download, skip_corrupt)
-        test_data = datasets.load(hps, "test", download, skip_corrupt)
-        at_once = min(hps["local_batch_init"], len(train_data))
-        require_memory(hps, max(hps["local_batch_train"], hps["n_batch_test"], at_once))
+        if is_chief and settings.warning(hyperparameters):
+            print(f"warning: {settings.warning(hyperparameters)}", file=sys.stderr)
+        train_data = problems.load(hyperparameters, "train", download, skip_corrupt)
+        test_data = problems.load(hyperparameters, "test", download, skip_corrupt)
+        at_once = min(hyperparameters.local_batch_init, len(train_data))
+        require_memory(
+            hyperparameters, max(hyperparameters.local_batch_train, hyperparameters.n_batch_test, at_once)
+        )
         run = None
         try:
-            tf_keras.utils.set_random_seed(hps["seed"])
-            run = Run(hps, folder, jit_compile)
+            tf_keras.utils.set_random_seed(hyperparameters.seed)
+            run = Run(hyperparameters, folder, jit_compile)
             if is_chief:
-                hyperparameters.save(hps, run.logdir)
+                hps_json.save(hyperparameters, run.logdir)
             run.require_space()
             _start(run, train_data, test_data)
             _fit(run, train_data, test_data, save_every, signals)
@@ -103,14 +105,14 @@ def train(
             for data in (train_data, test_data):
                 if data.failure:
                     raise data.failure from error
-            said = _explain(error, run, hps)
+            said = _explain(error, run, hyperparameters)
             if said is None:
                 raise
             raise UsageError(said) from error
     return run
 
 
-def _explain(error, run, hps) -> str | None:
+def _explain(error, run, hyperparameters) -> str | None:
     """Returns what to say of an error in the training, or None if it may be the program's fault."""
     last = run and run.saved("last")
     good = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
@@ -119,7 +121,7 @@ def _explain(error, run, hps) -> str | None:
     if wrong is None and "not invertible" in str(error):
         wrong = f"After training step {run.step}, the matrix of a 1x1 convolution has no inverse."
     if wrong:
-        advice = hyperparameters.warning(hps) or (
+        advice = settings.warning(hyperparameters) or (
             "A longer --epochs_warmup, a smaller --lr, or --clip_norm 1 may help."
         )
         return f"{wrong} {good} The same command comes to this again. {advice} Train so in a new --logdir."
@@ -129,16 +131,16 @@ def _explain(error, run, hps) -> str | None:
 
 def _start(run, train_data, test_data):
     """Restores the run, or initialises it from the data, and says so."""
-    hps = run.hps
+    hyperparameters = run.hyperparameters
     if train_data.found:
         run.tell(train_data.found)
     if run.saved("last"):
         run.restore("last")
-        epochs, steps = divmod(run.step, hps["train_its"])
+        epochs, steps = divmod(run.step, hyperparameters.train_its)
         within = f" and {steps} steps" if steps else ""
         run.tell(f"Going on with the run in {run.logdir} after epoch {epochs}{within}.")
     else:
-        images, labels, noise = datasets.init_batch(train_data, hps)
+        images, labels, noise = batches.init(train_data, hyperparameters)
         try:
             run.glow.initialize(images, labels, noise)
         except ValueError as error:  # Images that can't start a model.
@@ -146,19 +148,21 @@ def _start(run, train_data, test_data):
     n_parameters = sum(int(tf.size(v)) for v in run.model.trainable_variables)
     run.tell(
         f"{len(train_data)} training and {len(test_data)} test images, {n_parameters:,} parameters; "
-        f"{hps['train_its']} steps per epoch, {run.batch_size} images per step."
+        f"{hyperparameters.train_its} steps per epoch, {run.batch_size} images per step."
     )
 
 
 def _fit(run, train_data, test_data, save_every, signals):
     """Trains to the last epoch, the rest of a cut one first."""
-    hps, strategy = run.hps, tf.distribute.get_strategy()
-    test_batches, n_test_batches = datasets.distributed_test_batches(strategy, test_data, hps)
-    fixed_batch = next(iter(datasets.test_batches(test_data, hps, hps["n_batch_test"])))
-    stops = StopOnNotFinite(_EXPLODED * hps["n_bits_x"], first_step=run.step % hps["train_its"])
+    hyperparameters, strategy = run.hyperparameters, tf.distribute.get_strategy()
+    test, n_test = batches.distributed_test(strategy, test_data, hyperparameters)
+    fixed_batch = next(iter(batches.test(test_data, hyperparameters, hyperparameters.n_batch_test)))
+    stops = StopOnNotFinite(
+        _EXPLODED * hyperparameters.n_bits_x, first_step=run.step % hyperparameters.train_its
+    )
     survives = interruptions.SaveAndStop(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
-    end_of_epoch = EndOfEpoch(run, test_batches, n_test_batches, fixed_batch, [survives])
+    end_of_epoch = EndOfEpoch(run, test, n_test, fixed_batch, [survives])
     parts = [
         stops,  # First: what isn't finite isn't saved.
         survives,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
@@ -168,7 +172,7 @@ def _fit(run, train_data, test_data, save_every, signals):
 
     def fit(first_epoch, epochs, n_steps):
         run.model.fit(
-            datasets.distributed_train_batches(strategy, train_data, hps, run.batch_size, run.step),
+            batches.distributed_train(strategy, train_data, hyperparameters, run.batch_size, run.step),
             steps_per_epoch=n_steps,
             initial_epoch=first_epoch,
             epochs=epochs,
@@ -176,7 +180,7 @@ def _fit(run, train_data, test_data, save_every, signals):
             callbacks=parts,
         )
 
-    its, epochs = hps["train_its"], hps["epochs"]
+    its, epochs = hyperparameters.train_its, hyperparameters.epochs
     epoch, steps = divmod(run.step, its)
     try:
         if steps:
@@ -205,16 +209,18 @@ def main(argv):
     if not FLAGS.logdir:
         raise UsageError("--logdir must name a folder, got ''.")
     logdir = pathlib.Path(FLAGS.logdir)
-    given = hyperparameters.given_flags()
+    given = settings.given_flags()
     asked_for = devices.asked_for()
     there = logdir if FLAGS["logdir"].present or not FLAGS.dry_run else None
-    hps = hyperparameters.going_on(there, given, asked_for.n_replicas)
+    hyperparameters = hps_json.going_on(there, given, asked_for.n_replicas)
     if FLAGS.dry_run:
-        print(json.dumps(hps, indent=2))
+        print(json.dumps(hps_json.to_json(hyperparameters), indent=2))
         return
     with asked_for.strategy().scope():
         try:
-            run = train(hps, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla)
+            run = train(
+                hyperparameters, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla
+            )
         except interruptions.Terminated as end:
             with contextlib.suppress(OSError):  # The terminal may be gone.
                 print(f"{end} The same command goes on from there.", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""Datasets: from files and TFDS to batches of images, labels and noise."""
+"""The problems' datasets: from files and TFDS to batches of images, labels and noise."""

@@ -41,15 +41,14 @@ class Warp(NamedTuple):
     mirror: tf.Tensor
 
 
-def draw(level: int, problem: str, n: int, height: int, width: int, seed) -> Warp:
+def draw(level: int, n: int, height: int, width: int, seed) -> Warp:
     """Draws warps as the original does.
 
-    Level 1 shifts by up to 10% of height and width. Level 2 (not for MNIST, where it is level 1) also
-    flips left to right, rotates by up to 15 degrees, shears by up to 0.02 degrees and zooms by up to 10%.
+    Level 1 shifts by up to 10% of height and width. Level 2 also flips left to right, rotates by up to 15
+    degrees, shears by up to 0.02 degrees and zooms by up to 10%.
 
     Args:
         level: int, 1 or 2.
-        problem: str, the dataset.
         n: int, how many.
         height: int, of the images.
         width: int.
@@ -67,7 +66,7 @@ def draw(level: int, problem: str, n: int, height: int, width: int, seed) -> War
         zoom_columns=tf.ones([n]),
         mirror=tf.zeros([n], tf.bool),
     )
-    if level == 1 or problem == "mnist":
+    if level == 1:
         return warp
     columns, rows = tf.unstack(uniform(3, 0.9, 1.1, 2), axis=1)
     return warp._replace(
@@ -117,13 +116,12 @@ def apply(images, warp: Warp) -> tf.Tensor:
     return tf.where(warp.mirror[:, None, None, None], warped[:, :, ::-1], warped)
 
 
-def augment(images, level: int, problem: str, seed, first: int = 0, total: int | None = None) -> tf.Tensor:
+def augment(images, level: int, seed, first: int = 0, total: int | None = None) -> tf.Tensor:
     """Warps a batch of images by drawn parameters.
 
     Args:
         images: uint8 [B, H, W, C].
         level: int, 0 (nothing), 1 or 2, as in `draw`.
-        problem: str, the dataset.
         seed: int [2], stateless.
         first: int, the number of the first image in a whole batch of which these are a part.
         total: int, the size of the whole batch; B unless given. A part is warped as in the whole.
@@ -135,5 +133,5 @@ def augment(images, level: int, problem: str, seed, first: int = 0, total: int |
         return tf.cast(images, tf.float32)
     n = tf.shape(images)[0]
     height, width = images.shape[1:3]
-    warp = draw(level, problem, n if total is None else total, height, width, seed)
+    warp = draw(level, n if total is None else total, height, width, seed)
     return apply(images, Warp(*(parameter[first : first + n] for parameter in warp)))

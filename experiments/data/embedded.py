@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.data.sources import Images
 
+MOST_PATCH_SIZE = 160  # A quarter of the photographs' width.
 _N_PATCHES = {"train": 10000, "test": 1000}
 
 
@@ -23,7 +24,7 @@ def patches(split: str, size: int) -> Images:
 
     Args:
         split: "train", crops of the left three quarters, or "test", crops of the right quarter.
-        size: int, height and width; at most 160, a quarter of the photographs' width.
+        size: int, height and width; at most `MOST_PATCH_SIZE`.
     """
     from sklearn.datasets import load_sample_images
 

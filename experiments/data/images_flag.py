@@ -3,9 +3,9 @@
 import numpy as np
 from absl import flags
 
-from experiments import pictures
+from experiments import pictures, settings
 from experiments.cli import UsageError
-from experiments.data import datasets, sources
+from experiments.data import batches, problems, sources
 
 
 def define(default: list[str]):
@@ -15,11 +15,11 @@ def define(default: list[str]):
     )
 
 
-def load(hps: dict, image_shape, at_least: int) -> np.ndarray:
+def load(hyperparameters: settings.Hyperparameters, image_shape, at_least: int) -> np.ndarray:
     """Returns the images that --images names, uint8 [N, H, W, C].
 
     Args:
-        hps: resolved hyperparameters, which say what the test set is.
+        hyperparameters: resolved, which say what the test set is.
         image_shape: (height, width, n_channels) of the model.
         at_least: int, how many there must be.
 
@@ -31,10 +31,10 @@ def load(hps: dict, image_shape, at_least: int) -> np.ndarray:
         raise UsageError(f"--images must name at least {at_least}, got {len(names)}.")
     test = None
     if any(name.isdecimal() for name in names):
-        data = datasets.load(hps, "test")
-        batches = datasets.test_batches(data, hps, hps["n_batch_test"])
+        data = problems.load(hyperparameters, "test")
         with sources.failures(data):
-            test = np.concatenate([images.numpy() for images, *_ in batches])
+            read = batches.test(data, hyperparameters, hyperparameters.n_batch_test)
+            test = np.concatenate([images.numpy() for images, *_ in read])
     return np.stack([_one(name, test, image_shape) for name in names])
 
 

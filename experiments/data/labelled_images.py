@@ -7,22 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from experiments import settings
 from experiments.cli import UsageError
-from experiments.data import datasets, npz, sources
+from experiments.data import batches, npz, problems, sources
 
 
-def class_names(hps: dict) -> list[str]:
+def class_names(hyperparameters: settings.Hyperparameters) -> list[str]:
     """Returns the names of the labels: those of a folder's classes, else their numbers."""
-    return hps.get("classes") or [str(y) for y in range(hps["n_y"])]
+    return list(hyperparameters.classes or map(str, range(hyperparameters.n_y)))
 
 
 def load(
-    hps: dict, image_shape, file: str | None = None, download: bool = False
+    hyperparameters: settings.Hyperparameters, image_shape, file: str | None = None, download: bool = False
 ) -> tuple[Iterable, list[str]]:
     """Returns an iterable of (images uint8 [B, H, W, C], attributes 0 or 1 [B, A]), and the A names.
 
     Args:
-        hps: resolved hyperparameters. Their training set, each label an attribute, is opened when the first
+        hyperparameters: resolved. Their training set, each label an attribute, is opened when the first
             batch is asked for.
         image_shape: (H, W, C) of the model.
         file: an npz with images uint8 [N, H, W, C], attributes [N, A] of 0 and 1, and names [A], instead.
@@ -32,16 +33,16 @@ def load(
         UsageError: if they can't be read.
     """
     if file:
-        return _of_file(file, image_shape, hps["n_batch_test"])
-    return _of_dataset(hps, download), class_names(hps)
+        return _of_file(file, image_shape, hyperparameters.n_batch_test)
+    return _of_dataset(hyperparameters, download), class_names(hyperparameters)
 
 
-def _of_dataset(hps, download):
-    data = datasets.load(hps, "train", download)
+def _of_dataset(hyperparameters, download):
+    data = problems.load(hyperparameters, "train", download)
     with sources.failures(data):
         # Each image once, not augmented.
-        for images, labels, _ in datasets.test_batches(data, hps, hps["n_batch_test"]):
-            yield images, labels.numpy()[:, None] == np.arange(hps["n_y"])
+        for images, labels, _ in batches.test(data, hyperparameters, hyperparameters.n_batch_test):
+            yield images, labels.numpy()[:, None] == np.arange(hyperparameters.n_y)
 
 
 def _of_file(file, image_shape, batch_size):
@@ -65,19 +66,19 @@ def _of_file(file, image_shape, batch_size):
     if wrong.size:
         raise UsageError(f"--data {file}: attributes must be 0 or 1, got {wrong[0].item()!r}.")
     parts = range(0, len(images), batch_size)
-    batches = ((images[i : i + batch_size], attributes[i : i + batch_size]) for i in parts)
-    return batches, names.astype(str).tolist()
+    labelled = ((images[i : i + batch_size], attributes[i : i + batch_size]) for i in parts)
+    return labelled, names.astype(str).tolist()
 
 
-def identity(hps: dict, file: str | None = None) -> dict:
+def identity(hyperparameters: settings.Hyperparameters, file: str | None = None) -> dict:
     """Returns which images `load` reads, for JSON, without a look at the pixels of those that are many."""
     if file:
         with pathlib.Path(file).open("rb") as content:
             return dict(sha256=hashlib.file_digest(content, "sha256").hexdigest())
-    data = {key: hps[key] for key in ("problem", "category", "data_dir", "image_size")}
-    if hps["data_dir"]:
+    data = {key: getattr(hyperparameters, key) for key in ("problem", "category", "data_dir", "image_size")}
+    if hyperparameters.data_dir:
         listing = hashlib.sha256()
-        for folder, folders, files in os.walk(hps["data_dir"]):
+        for folder, folders, files in os.walk(hyperparameters.data_dir):
             folders.sort()
             for name in sorted(files):
                 path = os.path.join(folder, name)

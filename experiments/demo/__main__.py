@@ -14,6 +14,7 @@ export names; with --server alone, --problem and the flags it was trained with s
 requirements-demo.txt.
 """
 
+import dataclasses
 import json
 import pathlib
 import signal
@@ -22,11 +23,11 @@ import tempfile
 from absl import flags
 
 import glow_tf
-from experiments import cli, runs, served
+from experiments import cli, runs, served, settings
 from experiments.cli import UsageError
 from experiments.demo import page_data
 from experiments.demo.served_model import ServedModel
-from experiments.settings import configs, hyperparameters
+from experiments.settings import hps_json
 
 FLAGS = flags.FLAGS
 
@@ -73,18 +74,15 @@ def exported_metadata(version: pathlib.Path) -> dict:
     return metadata
 
 
-def exported_hyperparameters(metadata: dict) -> dict:
+def exported_hyperparameters(metadata: dict) -> settings.Hyperparameters:
     """Returns the hyperparameters that an export names; those of the flags where it names none."""
-    given = hyperparameters.given_flags()
-    hps = metadata.get("hyperparameters")
-    if hps is None:
-        return hyperparameters.resolve(given)
-    missing = hyperparameters.resolve({}).keys() - (hps.keys() if isinstance(hps, dict) else ())
-    # What an earlier version of this package didn't know has its default.
-    if not isinstance(hps, dict) or missing - configs.OWN_DEFAULTS.keys():
-        raise UsageError(f"The export's glow.json lacks hyperparameters: {', '.join(sorted(missing))}.")
-    reading = ("data_dir", "n_test")
-    return hps | {key: given[key] for key in reading if given[key] is not None}
+    given = settings.given_flags()
+    values = metadata.get("hyperparameters")
+    if values is None:
+        return settings.resolve(given)
+    exported = hps_json.from_json(values, "The export's glow.json: hyperparameters")
+    reading = {name: given[name] for name in ("data_dir", "n_test") if given[name] is not None}
+    return dataclasses.replace(exported, **reading)
 
 
 def find_model(temporary) -> tuple:
@@ -103,16 +101,16 @@ def find_model(temporary) -> tuple:
         run = runs.load_for_inference()
         version = glow_tf.serving.export(run.glow, temporary)
         fingerprint = glow_tf.serving.fingerprint(run.glow)
-        return served.InProcess(version, FLAGS.time_limit), run.hps, fingerprint
+        return served.InProcess(version, FLAGS.time_limit), run.hyperparameters, fingerprint
     if not FLAGS.export_dir:
-        hps = hyperparameters.resolve(hyperparameters.given_flags())
-        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, None
+        hyperparameters = settings.resolve(settings.given_flags())
+        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hyperparameters, None
     version = newest_version(FLAGS.export_dir)
     metadata = exported_metadata(version)
-    hps, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
+    hyperparameters, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
     if FLAGS.server:
-        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hps, fingerprint
-    return served.InProcess(version, FLAGS.time_limit), hps, fingerprint
+        return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hyperparameters, fingerprint
+    return served.InProcess(version, FLAGS.time_limit), hyperparameters, fingerprint
 
 
 def _interrupt(*_):
@@ -129,10 +127,10 @@ def main(argv):
         raise UsageError(f"{error}. The page needs `pip install -r requirements-demo.txt`.") from error
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory() as temporary:
-        server, hps, fingerprint = find_model(temporary)
-        model = ServedModel(server, hps)
-        data = page_data.load(model, hps, FLAGS.n_images, FLAGS.directions, fingerprint)
-        built = page.build(model, data, hps["problem"])
+        server, hyperparameters, fingerprint = find_model(temporary)
+        model = ServedModel(server, hyperparameters)
+        data = page_data.load(model, hyperparameters, FLAGS.n_images, FLAGS.directions, fingerprint)
+        built = page.build(model, data, hyperparameters.problem)
         try:
             address = page.launch(built, FLAGS.host, FLAGS.port)
         except OSError as error:

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
+from experiments import settings
 from experiments.cli import UsageError
-from experiments.data import datasets, labelled_images, sources
+from experiments.data import batches, labelled_images, problems, sources
 from experiments.demo.served_model import ServedModel
 from experiments.served import directions
 
@@ -46,13 +47,17 @@ class PageData:
 
 
 def load(
-    model: ServedModel, hps: dict, n_images: int, directions_file: str | None, fingerprint: str | None
+    model: ServedModel,
+    hyperparameters: settings.Hyperparameters,
+    n_images: int,
+    directions_file: str | None,
+    fingerprint: str | None,
 ) -> PageData:
     """Reads the data set and asks the model for what the page needs of it.
 
     Args:
         model: to be asked.
-        hps: resolved hyperparameters, which say what the data set is.
+        hyperparameters: resolved, which say what the data set is.
         n_images: int, how many of the test set, and of the training set, at most.
         directions_file: what experiments.manipulate saved; None computes class directions instead.
         fingerprint: of the model (`glow_tf.serving.fingerprint`); None where nothing tells it.
@@ -60,7 +65,7 @@ def load(
     Raises:
         UsageError: if the data set or the file can't be read, or the file is of another model.
     """
-    images, labels = _split(hps, "test", n_images)
+    images, labels = _split(hyperparameters, "test", n_images)
     bits = [model.bits_per_dim(x, y) for x, y in _batches(images, labels)]
     if directions_file:
         known = directions.load(directions_file)
@@ -73,17 +78,19 @@ def load(
                 "the classes are made."
             )
     else:
-        batches = _batches(*_split(hps, "train", n_images))
-        attributes = ((x, np.eye(hps["n_y"])[y]) for x, y in batches)
-        known = directions.compute(model.encode_without_label, attributes, labelled_images.class_names(hps))
+        labelled = _batches(*_split(hyperparameters, "train", n_images))
+        attributes = ((x, np.eye(hyperparameters.n_y)[y]) for x, y in labelled)
+        known = directions.compute(
+            model.encode_without_label, attributes, labelled_images.class_names(hyperparameters)
+        )
     return PageData(images, labels, np.concatenate(bits), known)
 
 
-def _split(hps, name, n):
-    data = datasets.load(hps, name)
-    batches = datasets.test_batches(data, hps, _BATCH).take(math.ceil(n / _BATCH))
+def _split(hyperparameters, name, n):
+    data = problems.load(hyperparameters, name)
+    enough = batches.test(data, hyperparameters, _BATCH).take(math.ceil(n / _BATCH))
     with sources.failures(data):
-        images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*batches, strict=True))
+        images, labels, _ = ([np.asarray(part) for part in column] for column in zip(*enough, strict=True))
     return np.concatenate(images)[:n], np.concatenate(labels)[:n]
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from experiments import settings
 from experiments.cli import UsageError
 from experiments.served import Output, ServerError
-from experiments.settings import hyperparameters
 
 
 class ServedModel:
@@ -16,18 +16,18 @@ class ServedModel:
         level_shapes: list of (h, w, c), of the latents; the level that is split off first comes first.
     """
 
-    def __init__(self, server, hps: dict):
+    def __init__(self, server, hyperparameters: settings.Hyperparameters):
         """Asks once for the latents of a black image: whether this is the model.
 
         Args:
             server: with `predict`, see `experiments.served.Server`.
-            hps: resolved hyperparameters of the model.
+            hyperparameters: of the model.
 
         Raises:
             UsageError: if there is no answer, or these aren't the model's hyperparameters.
         """
         self._server = server
-        config = hyperparameters.glow_config(hps)
+        config = settings.glow_config(hyperparameters)
         self.image_shape = config.image_shape
         self.n_y = config.n_y if config.ycond else 0
         self.level_shapes = config.eps_shapes
@@ -36,8 +36,9 @@ class ServedModel:
             self.encode(black, np.zeros(1, np.int32))
         except ServerError as error:
             raise UsageError(
-                f"The model doesn't take images of problem {hps['problem']!r}, {list(self.image_shape)}, "
-                f"with {self.n_y or 'no'} labels, into {len(self.level_shapes)} levels: {error}"
+                f"The model doesn't take images of problem {hyperparameters.problem!r}, "
+                f"{list(self.image_shape)}, with {self.n_y or 'no'} labels, into {len(self.level_shapes)} "
+                f"levels: {error}"
             ) from error
 
     def sample(self, seeds, temperature: float, labels=None) -> np.ndarray:

@@ -91,13 +91,13 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
             images: int, how many this process has trained on in the epoch.
             seconds: float, how long that took.
         """
-        run, hps = self._run, self._run.hps
+        run, hyperparameters = self._run, self._run.hyperparameters
         logged = {name: statistics[name] for name in STATISTICS}
         rate = f", {images / seconds:.0f} images/s" if seconds else ""
         run.tell(f"epoch {epoch}: train {logged['bits_x']:.4f} bits/dim{rate}")
-        if epoch % hps["epochs_full_valid"] == 0 or epoch == hps["epochs"]:
+        if epoch % hyperparameters.epochs_full_valid == 0 or epoch == hyperparameters.epochs:
             logged |= self._evaluate(epoch)
-        if epoch in (1, 10, hps["epochs"]) or epoch % hps["epochs_full_sample"] == 0:
+        if epoch in (1, 10, hyperparameters.epochs) or epoch % hyperparameters.epochs_full_sample == 0:
             self._grids.draw(epoch)
         if seconds:
             logged["images_per_second"] = images / seconds
@@ -173,7 +173,10 @@ class SampleGrids:
         self._board = Summaries(run, "samples")
         self._sample = tf.function(
             lambda y, temperature: run.glow.sample(
-                len(y), y if run.hps["ycond"] else None, temperature, seed=[run.hps["seed"], 0]
+                len(y),
+                y if run.hyperparameters.ycond else None,
+                temperature,
+                seed=[run.hyperparameters.seed, 0],
             )
         )
 
@@ -182,8 +185,8 @@ class SampleGrids:
         run = self._run
         if not run.is_chief:
             return
-        columns = 10 if run.hps["image_size"] <= 64 else 4
-        y = tf.tile(tf.range(columns) % run.hps["n_y"], [columns])
+        columns = 10 if run.hyperparameters.image_size <= 64 else 4
+        y = tf.tile(tf.range(columns) % run.hyperparameters.n_y, [columns])
         for i, temperature in enumerate(TEMPERATURES):
             images = self._sample(y, tf.constant(temperature)).numpy()
             run.mend()

@@ -86,7 +86,7 @@ class SaveAndStop(tf_keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Gives the metrics back what a cut epoch had behind it."""
         self._step = self._run.step
-        steps = self._step % self._run.hps["train_its"]
+        steps = self._step % self._run.hyperparameters.train_its
         if steps:
             self.model.set_means(self._run.means.numpy(), steps * self._run.batch_size)
 
@@ -98,7 +98,7 @@ class SaveAndStop(tf_keras.callbacks.Callback):
         """
         self._signals.deferred = True
         self._step += 1
-        ends_epoch = self._step % self._run.hps["train_its"] == 0
+        ends_epoch = self._step % self._run.hyperparameters.train_its == 0
         if ends_epoch or self._step % self._save_every == 0 or self._signals.received:
             self._run.means.assign([logs[name] for name in STATISTICS])
             self._run.save("last")

@@ -5,14 +5,15 @@ import pathlib
 from absl import flags
 
 import glow_tf
+from experiments import settings
 from experiments.cli import UsageError
 from experiments.runs.run import Run
-from experiments.settings import hyperparameters
+from experiments.settings import hps_json
 
 
 def define_flags():
     """--logdir or --openai_checkpoint, --checkpoint, and the original's flags."""
-    hyperparameters.define_flags()
+    settings.define_flags()
     flags.DEFINE_string("logdir", None, "The run to read.")
     flags.DEFINE_string(
         "openai_checkpoint", None, "Prefix of one of OpenAI's TF1 checkpoints, instead of a run."
@@ -29,13 +30,13 @@ def load(n_replicas: int = 1) -> Run:
     f = flags.FLAGS
     if bool(f.logdir) == bool(f.openai_checkpoint):
         raise UsageError("Give either --logdir (a run) or --openai_checkpoint (a prefix).")
-    given = {name: value for name, value in hyperparameters.given_flags().items() if value is not None}
+    given = {name: value for name, value in settings.given_flags().items() if value is not None}
     if f.logdir:
         logdir = pathlib.Path(f.logdir)
-        run = Run(hyperparameters.for_reading(logdir, given), logdir)
+        run = Run(hps_json.for_reading(logdir, given), logdir)
         run.restore(f.checkpoint if run.saved(f.checkpoint) else "last")
         return run
-    run = Run(hyperparameters.resolve(given, n_replicas), ".")
+    run = Run(settings.resolve(given, n_replicas), ".")
     try:
         glow_tf.openai_checkpoint.restore(run.glow, f.openai_checkpoint)
     except (FileNotFoundError, ValueError) as error:

@@ -6,8 +6,9 @@ import os
 import pathlib
 import sys
 
+from experiments import settings
 from experiments.cli import UsageError, explain
-from experiments.settings import hyperparameters
+from experiments.settings import hps_json
 
 _NOT_SUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 
@@ -44,19 +45,19 @@ class Logdir:
             os.close(self._lock)
             self._lock = None
 
-    def mend(self, hps: dict) -> None:
+    def mend(self, hyperparameters: settings.Hyperparameters) -> None:
         """Puts back the folder, its lock and hps.json where they were removed, and says so.
 
         Raises:
             UsageError: if another process trains there now.
         """
-        if hyperparameters.exists(self.path) and self._is_locked():
+        if hps_json.exists(self.path) and self._is_locked():
             return
         print(f"warning: files were removed from {self.path} while the run goes on.", file=sys.stderr)
         self.__exit__()
         self._take()
-        if not hyperparameters.exists(self.path):
-            hyperparameters.save(hps, self.path)
+        if not hps_json.exists(self.path):
+            hps_json.save(hyperparameters, self.path)
 
     @property
     def _lock_file(self):

@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 from experiments.cli import UsageError
+from experiments.settings import hps_json
 
 
 def read(path: pathlib.Path, columns=("epoch",)) -> tuple[list[dict], bool]:
@@ -81,7 +82,7 @@ class Log:
         objects, whole = read(self._path, ("epoch", "n_processed", *columns))
         if run.step and not objects:
             print(f"warning: {self._path} is missing: the rows of earlier epochs are lost.", file=sys.stderr)
-        self._first, rows = (objects or [run.hps])[0], objects[1:]
+        self._first, rows = (objects or [hps_json.to_json(run.hyperparameters)])[0], objects[1:]
         self.rows = [row for row in rows if row["n_processed"] <= run.n_processed]
         if run.is_chief and not (whole and objects and self.rows == rows):
             self._write_all()

@@ -4,18 +4,19 @@ import os
 
 import tensorflow as tf
 
+from experiments import settings
 from experiments.cli import UsageError
-from experiments.settings import hyperparameters, parameter_count
+from experiments.settings import parameter_count
 
 
-def require_memory(hps: dict, images: int = 0) -> None:
+def require_memory(hyperparameters: settings.Hyperparameters, images: int = 0) -> None:
     """Raises a UsageError if a model, and so many images at once, surely don't fit into the memory.
 
     On a GPU, whose memory is its own, TensorFlow says so itself.
     """
     if tf.config.list_physical_devices("GPU"):
         return
-    config = hyperparameters.glow_config(hps)
+    config = settings.glow_config(hyperparameters)
     # Weights, two moments, the average; and of the images one step's activations.
     weights = 4 * parameter_count.least_parameters(config)
     needed = 4 * (weights + images * parameter_count.largest_activations(config))
@@ -23,7 +24,7 @@ def require_memory(hps: dict, images: int = 0) -> None:
     if needed > there:
         raise UsageError(
             f"This needs at least {needed / 2**30:.3g} GiB of memory, and the machine has "
-            f"{there / 2**30:.3g}: --depth {hps['depth']}, --width {hps['width']}, images of "
-            f"{hps['image_size']}x{hps['image_size']}x{hps['n_channels']}"
+            f"{there / 2**30:.3g}: --depth {config.depth}, --width {config.width}, images of "
+            f"{'x'.join(map(str, config.image_shape))}"
             + (f", {images} at once. Make a batch or the model smaller." if images else ".")
         )

@@ -5,11 +5,11 @@ import pathlib
 import tensorflow as tf
 
 import glow_tf
+from experiments import settings
 from experiments.cli import UsageError
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
 from experiments.runs.memory import require_memory
-from experiments.settings import hyperparameters
 from glow_tf.training import STATISTICS, GlowModel, NotFiniteError
 
 N_LAST = 3  # Checkpoints `last` that are kept.
@@ -18,31 +18,31 @@ N_LAST = 3  # Checkpoints `last` that are kept.
 class Run:
     """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
 
-    def __init__(self, hps: dict, logdir, jit_compile: bool = False):
+    def __init__(self, hyperparameters: settings.Hyperparameters, logdir, jit_compile: bool = False):
         """The weights are new; `restore` reads those of a checkpoint.
 
         Args:
-            hps: resolved hyperparameters.
+            hyperparameters: of the run.
             logdir: where the checkpoints are; to train and write there, a `Logdir`.
             jit_compile: whether XLA compiles the training step.
 
         Raises:
             UsageError: if the weights are more than the memory.
         """
-        require_memory(hps)
-        self.hps = hps
+        require_memory(hyperparameters)
+        self.hyperparameters = hyperparameters
         self._keeper = logdir if isinstance(logdir, Logdir) else None
         self.logdir = logdir.path if isinstance(logdir, Logdir) else pathlib.Path(logdir)
-        self.glow = glow_tf.Glow(hyperparameters.glow_config(hps), seed=hps["seed"])
-        self.model = GlowModel(self.glow, hps["weight_y"])
+        self.glow = glow_tf.Glow(settings.glow_config(hyperparameters), seed=hyperparameters.seed)
+        self.model = GlowModel(self.glow, hyperparameters.weight_y)
         kind = {"adamax": glow_tf.optimizers.Adamax, "adam": glow_tf.optimizers.Adam}
-        warmup_steps = hps["n_train"] * hps["epochs_warmup"] / self._processed_per_step
-        self.optimizer = kind[hps["optimizer"]](
-            glow_tf.optimizers.WarmUp(hps["lr"], warmup_steps),
-            hps["beta1"],
-            hps["beta2"],
-            hps["weight_decay"],
-            global_clipnorm=hps.get("clip_norm") or None,
+        warmup_steps = hyperparameters.n_train * hyperparameters.epochs_warmup / self._processed_per_step
+        self.optimizer = kind[hyperparameters.optimizer](
+            glow_tf.optimizers.WarmUp(hyperparameters.lr, warmup_steps),
+            hyperparameters.beta1,
+            hyperparameters.beta2,
+            hyperparameters.weight_decay,
+            global_clipnorm=hyperparameters.clip_norm or None,
         )
         # Now, so that the Polyak average starts at the weights before data-dependent initialisation.
         self.optimizer.build(self.model.trainable_variables)
@@ -70,11 +70,11 @@ class Run:
     @property
     def batch_size(self) -> int:
         """Images a training step, all replicas together."""
-        return self.hps["local_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
+        return self.hyperparameters.local_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
     def _processed_per_step(self) -> int:
-        return self.hps["n_batch_train"] * tf.distribute.get_strategy().num_replicas_in_sync
+        return self.hyperparameters.n_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
     def n_processed(self) -> int:
@@ -94,7 +94,7 @@ class Run:
     def mend(self) -> None:
         """Puts back what was removed from the logdir meanwhile; comes before anything is written."""
         if self._keeper and self.is_chief:
-            self._keeper.mend(self.hps)
+            self._keeper.mend(self.hyperparameters)
 
     def require_space(self) -> None:
         """Raises an OSError if checkpoints couldn't be written; only the chief looks."""

@@ -1,1 +1,12 @@
-"""The original's flags and hyperparameters, and the paper's rows."""
+"""Hyperparameters: their flags, what they resolve to, hps.json, and the paper's rows."""
+
+from experiments.settings.hyperparameters import (
+    Hyperparameters,
+    define_flags,
+    given_flags,
+    glow_config,
+    resolve,
+    warning,
+)
+
+__all__ = ["Hyperparameters", "define_flags", "given_flags", "glow_config", "resolve", "warning"]

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from experiments.settings import configs
+from experiments.settings.rows import ROWS
 from tests.support import commands
 from tests.support.golden import CASES, Case, require_cases
 
@@ -39,13 +39,13 @@ def test_the_originals_commands_are_accepted():
     results = commands.run_many([["train", "--dry_run", *line.split()] for line in ORIGINAL])
     for line, (code, out, err) in zip(ORIGINAL, results, strict=True):
         assert code == 0, (line, err)
-        hps = json.loads(out)
+        printed = json.loads(out)
         for name, value in flags_of(line).items():
-            assert hps[name] == type(hps[name])(value), (line, name)
+            assert printed[name] == type(printed[name])(value), (line, name)
 
 
 def test_rows_are_the_originals_commands():
-    resolved = [row["flags"] for row in configs.ROWS.values()]
+    resolved = [row.flags for row in ROWS.values()]
     for line in ORIGINAL[:-1]:
         flags = {
             name: value if isinstance(value, bool) else str(value) for name, value in flags_of(line).items()
@@ -58,8 +58,8 @@ def test_rows_are_the_originals_commands():
 
 def test_words_are_accepted():
     words = ["--flow_permutation", "shuffle", "--flow_coupling", "affine"]
-    hps = json.loads(commands.run("train", "--dry_run", *words))
-    assert (hps["flow_permutation"], hps["flow_coupling"]) == (1, 1)
+    printed = json.loads(commands.run("train", "--dry_run", *words))
+    assert (printed["flow_permutation"], printed["flow_coupling"]) == (1, 1)
 
 
 def test_train_evaluate_sample(digits_run, tmp_path):

@@ -7,11 +7,11 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from experiments import pictures
+from experiments import pictures, settings
 from experiments.cli import UsageError
-from experiments.data import datasets, images_flag
+from experiments.data import images_flag, problems
 from experiments.served import directions
-from experiments.settings import hyperparameters
+from experiments.settings import hps_json
 from tests.support import commands
 from tests.support.cpp_saved_model import CppSavedModel
 
@@ -34,7 +34,7 @@ def test_interpolate(digits_run, tmp_path):
     assert "2 x 5 images" in printed
     shown = cells(out)
     assert shown.shape == (2, 5, 8, 8)
-    images = datasets.load(hyperparameters.load(digits_run), "test").images[..., 0] // 16 * 16
+    images = problems.load(hps_json.load(digits_run), "test").images[..., 0] // 16 * 16
     np.testing.assert_array_equal(shown[:, 0], images[[0, 5]])
     np.testing.assert_array_equal(shown[:, -1], images[[5, 9]])
 
@@ -48,7 +48,7 @@ def test_manipulate(digits_run, tmp_path):
     known = directions.load(saved)
     assert list(known.names) == [str(i) for i in range(10)] and known.vectors.shape == (10, 64)
     assert (known.counts.sum(1) == 1437).all()
-    images = datasets.load(hyperparameters.load(digits_run), "test").images[..., 0] // 16 * 16
+    images = problems.load(hps_json.load(digits_run), "test").images[..., 0] // 16 * 16
     shown = cells(first)
     assert shown.shape == (4, 3, 8, 8)
     np.testing.assert_array_equal(shown[:, 1], images[[0, 0, 5, 5]])
@@ -80,7 +80,7 @@ def test_directions_are_differences_of_means(rng, tmp_path):
 
 
 def test_manipulate_by_the_users_own_data(digits_run, tmp_path):
-    data = datasets.load(hyperparameters.load(digits_run), "test")
+    data = problems.load(hps_json.load(digits_run), "test")
     picture = tmp_path / "mine.png"
     Image.fromarray(data.images[3, ..., 0]).save(picture)
     np.savez(tmp_path / "data.npz", images=data.images, attributes=data.labels[:, None] % 2, names=["odd"])
@@ -96,7 +96,7 @@ def test_export_of_either_weights(digits_run, tmp_path):
     read = lambda name: [json.loads(line) for line in (digits_run / name).read_text().splitlines()[1:]]
     best = min(read("test.txt"), key=lambda row: row["loss"])
     (polyak,) = (row for row in read("test_polyak.txt") if row["epoch"] == best["epoch"])
-    data = datasets.load(hyperparameters.load(digits_run), "test")
+    data = problems.load(hps_json.load(digits_run), "test")
     request = dict(images=data.images, labels=data.labels, seed=np.arange(len(data)))
     for version, weights, flag, row in ((1, "raw", [], best), (2, "polyak", ["--polyak"], polyak)):
         printed = commands.run("export", "--logdir", digits_run, "--export_dir", tmp_path, *flag)
@@ -151,7 +151,7 @@ def test_bad_images(names, words, tmp_path, monkeypatch):
     values.mark_as_parsed()
     monkeypatch.setattr(flags, "FLAGS", values)
     with pytest.raises(UsageError, match=words):
-        images_flag.load(hyperparameters.resolve({}), (8, 8, 1), 1)
+        images_flag.load(settings.resolve({}), (8, 8, 1), 1)
 
 
 def test_pictures_have_a_name_that_can_be_written(tmp_path):

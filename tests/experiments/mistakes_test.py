@@ -11,10 +11,11 @@ import tensorflow as tf
 from absl import app
 from absl.testing import flagsaver
 
-from experiments import cli, train
+from experiments import cli, settings, train
 from experiments.cli import command
 from experiments.runs import workers
-from experiments.settings import configs, hyperparameters
+from experiments.settings import hps_json
+from experiments.settings.hyperparameters import GIVEN
 from tests.support import commands
 
 # Values that hardly any flag takes, of every kind that is typed by mistake.
@@ -29,16 +30,16 @@ def training_flags():
         yield
 
 
-def read(*arguments) -> dict:
+def read(*arguments) -> settings.Hyperparameters:
     """Returns the hyperparameters of a command line of the training."""
     with flagsaver.flagsaver():
         command.parse(["train", *map(str, arguments)])
-        return hyperparameters.resolve(hyperparameters.given_flags())
+        return settings.resolve(settings.given_flags())
 
 
 def test_flags_of_any_value():
     """Each is taken, or refused in a sentence that names the flag."""
-    names = [*(configs.DEFAULTS | configs.OWN_DEFAULTS), "save_every", "strategy", "logical_cpus", "xla"]
+    names = [*GIVEN, "save_every", "strategy", "logical_cpus", "xla"]
     taken = 0
     for name, value in itertools.product(names, _VALUES):
         try:
@@ -101,7 +102,7 @@ def test_a_flag_that_is_not_taken(arguments, words):
 def test_beginnings_of_flags():
     """As argparse takes them, which the original uses."""
     short = read("--n_lev", 1, "--flow_perm=0", "--learn", "--n_batch_tr", 8, "--n_level", 2)
-    assert (short["n_levels"], short["flow_permutation"], short["n_batch_train"]) == (2, 0, 8)
+    assert (short.n_levels, short.flow_permutation, short.n_batch_train) == (2, "reverse", 8)
     with pytest.raises(cli.UsageError, match="n_batch"):
         read("--n_batch", 8)
 
@@ -137,14 +138,14 @@ def test_commands_end_with_2(digits_run, tmp_path):
 
 
 def test_logdir_alone_goes_on_with_its_run(digits_run):
-    hps = json.loads((digits_run / "hps.json").read_text())
-    assert hyperparameters.going_on(digits_run, {}) == hps
+    hyperparameters = json.loads((digits_run / "hps.json").read_text())
+    assert hps_json.to_json(hps_json.going_on(digits_run, {})) == hyperparameters
     longer = dict(epochs=9, data_dir="x", n_batch_test=7, epochs_full_valid=2, epochs_full_sample=3)
-    assert hyperparameters.going_on(digits_run, longer) == hps | longer
+    assert hps_json.to_json(hps_json.going_on(digits_run, longer)) == hyperparameters | longer
     with pytest.raises(cli.UsageError, match="depth: 2 there, 3 here"):
-        hyperparameters.going_on(digits_run, dict(depth=3))
+        hps_json.going_on(digits_run, dict(depth=3))
     printed, helped = commands.run_many([["train", "--dry_run", "--logdir", digits_run], ["train", "--help"]])
-    assert json.loads(printed[1]) == hps
+    assert json.loads(printed[1]) == hyperparameters
     assert helped[0] == 0 and "--depth" in helped[1]
 
 

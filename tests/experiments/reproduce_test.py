@@ -7,7 +7,8 @@ from PIL import Image
 
 import glow_tf
 from experiments import reproduce
-from experiments.settings import configs, parameter_count
+from experiments.settings import parameter_count
+from experiments.settings.rows import ROWS
 from tests.support import commands
 
 SMALL = dict(image_size=16, n_levels=2, depth=5, width=8)
@@ -30,7 +31,7 @@ def test_multiplications_of_a_level_by_hand():
 
 
 def test_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(configs, "ROWS", {"cifar10": configs.ROWS["cifar10"]})
+    monkeypatch.setattr(reproduce, "ROWS", {"cifar10": ROWS["cifar10"]})
     monkeypatch.setattr(parameter_count, "parameters", lambda config: 44_600_000)
     (tmp_path / "cifar10").mkdir()
     rows = [{"problem": "cifar10"}, dict(epoch=50, bits_x=3.6), dict(epoch=100, bits_x=3.5)]

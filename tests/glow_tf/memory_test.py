@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments.data import datasets
-from experiments.settings.hyperparameters import resolve
+from experiments.data import problems
+from experiments.settings import resolve
 from glow_tf import Glow, GlowConfig, optimizers
 
 CONFIG = dict(image_size=8, n_channels=1, n_levels=2, depth=32, width=32, n_bits_x=4)
@@ -25,7 +25,7 @@ def gradients(model, images, noise):
 
 @pytest.mark.slow
 def test_deep_trained_flow():
-    data = datasets.load(resolve({}), "train")
+    data = problems.load(resolve({}), "train")
     noise = np.random.default_rng(0).random(data.images.shape, np.float32) / 16
     models = {
         memory: Glow(

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import train
+from experiments import settings, train
 from experiments.cli import UsageError
-from experiments.data import datasets, image_folder, tfrecords
-from experiments.settings import hyperparameters
-from experiments.settings.hyperparameters import resolve
+from experiments.data import image_folder, problems, tfrecords
+from experiments.settings import hps_json, resolve
 from tests.experiments.data import records_test
 
 
@@ -117,12 +116,12 @@ def test_links_to_nothing_are_told_or_left_out(tmp_path, capsys):
     (tmp_path / "train/cats").symlink_to("/nowhere/cats")
     (tmp_path / "train/loop").symlink_to("loop")
     (tmp_path / "train/notes.txt").symlink_to("nowhere.txt")
-    hps = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8))
+    hyperparameters = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8))
     with pytest.raises(UsageError, match=r"The link .*train/09\.png leads to nothing.*--skip_corrupt"):
-        datasets.load(hps, "train")
-    assert len(datasets.load(hps, "train", skip_corrupt=True)) == 4
+        problems.load(hyperparameters, "train")
+    assert len(problems.load(hyperparameters, "train", skip_corrupt=True)) == 4
     assert "left out 3 bad parts" in capsys.readouterr().err
-    assert len(datasets.load(hps, "test")) == 2
+    assert len(problems.load(hyperparameters, "test")) == 2
 
 
 @pytest.mark.parametrize("where", ["", "train", "train/a"])
@@ -141,11 +140,11 @@ def test_folders_that_cannot_be_listed(where, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", listed(os.scandir))
     monkeypatch.setattr(os, "listdir", listed(os.listdir))
-    hps = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8))
+    hyperparameters = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8))
     with pytest.raises(UsageError, match=f"Can't list the folder {locked}: Permission denied"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     if where == "train/a":
-        assert len(datasets.load(hps, "train", skip_corrupt=True)) == 2
+        assert len(problems.load(hyperparameters, "train", skip_corrupt=True)) == 2
 
 
 def test_bad_pictures_are_left_out(tmp_path, capsys):
@@ -154,8 +153,8 @@ def test_bad_pictures_are_left_out(tmp_path, capsys):
     (tmp_path / "train/a/04.png").write_bytes((tmp_path / "train/a/03.png").read_bytes()[:60])
     Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "train/a/float.tif")
     Image.new("L", (7, 90)).save(tmp_path / "train/b/small.png")
-    hps = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8, ycond=True))
-    data = datasets.load(hps, "train", skip_corrupt=True)
+    hyperparameters = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8, ycond=True))
+    data = problems.load(hyperparameters, "train", skip_corrupt=True)
     assert "left out 4 bad parts" in capsys.readouterr().err
     assert len(data) == 8 and [data.read(i, None)[1] for i in range(8)] == [0] * 3 + [1] * 5
 
@@ -164,15 +163,15 @@ def test_sub_folders_are_classes(tmp_path):
     counts = {"train/zebra": 3, "train/Ant": 2, "train/bee/far/away": 4, "train/empty": 0}
     fill(tmp_path, counts | {"val/bee": 2, "val/zebra": 1, "val/empty": 0})
     given = dict(problem="folder", data_dir=str(tmp_path), image_size=8)
-    hps = resolve(given | dict(ycond=True))
-    assert hps["classes"] == ["Ant", "bee", "zebra"] and hps["n_y"] == 3
+    hyperparameters = resolve(given | dict(ycond=True))
+    assert hyperparameters.classes == ("Ant", "bee", "zebra") and hyperparameters.n_y == 3
     for split, labels in dict(train=[0] * 2 + [1] * 4 + [2] * 3, test=[1, 1, 2]).items():
-        _, read = records_test.all_images(datasets.load(hps, split), hps)
+        _, read = records_test.all_images(problems.load(hyperparameters, split), hyperparameters)
         assert read.tolist() == labels
-    # Without it nothing is as it wasn't before: no key, one label.
+    # Without it there are no names, and one label.
     plain = resolve(given)
-    assert "classes" not in plain and plain["n_y"] == 1
-    assert set(records_test.all_images(datasets.load(plain, "train"), plain)[1]) == {0}
+    assert plain.classes is None and plain.n_y == 1
+    assert set(records_test.all_images(problems.load(plain, "train"), plain)[1]) == {0}
 
 
 @pytest.mark.parametrize(
@@ -190,41 +189,41 @@ def test_classes_that_do_not_fit_are_told(counts, words, tmp_path):
     fill(tmp_path, counts)
     given = dict(problem="folder", data_dir=str(tmp_path), image_size=8, ycond=True)
     if words is None:
-        assert resolve(given)["n_y"] == 2
+        assert resolve(given).n_y == 2
         return
     with pytest.raises(UsageError, match=words):
         resolve(given)
 
 
 def test_data_of_other_classes_than_the_runs(tmp_path):
-    hps = resolve(
+    hyperparameters = resolve(
         dict(problem="folder", data_dir=str(fill(tmp_path, {"a": 9, "b": 9})), image_size=8, ycond=True)
     )
     (tmp_path / "b").rename(tmp_path / "c")
     with pytest.raises(UsageError, match=r"c/.*\.png is in none of the classes: a, b"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
 
 
 @pytest.mark.parametrize("data_dir", ["", "/nowhere", __file__])
 @pytest.mark.parametrize("ycond", [False, True])
 def test_no_folder(data_dir, ycond):
     with pytest.raises(UsageError, match="needs --data_dir, a folder of images; got"):
-        datasets.load(resolve(dict(problem="folder", data_dir=data_dir, ycond=ycond)), "train")
+        problems.load(resolve(dict(problem="folder", data_dir=data_dir, ycond=ycond)), "train")
 
 
 def test_gray(tmp_path):
     fill(tmp_path, {"": 12})
     Image.new("L", (8, 8), 77).save(tmp_path / "00.png")
-    hps = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8, n_channels=1))
-    assert hyperparameters.glow_config(hps).image_shape == (8, 8, 1)
-    images, _ = records_test.all_images(datasets.load(hps, "test"), hps)
+    hyperparameters = resolve(dict(problem="folder", data_dir=str(tmp_path), image_size=8, n_channels=1))
+    assert settings.glow_config(hyperparameters).image_shape == (8, 8, 1)
+    images, _ = records_test.all_images(problems.load(hyperparameters, "test"), hyperparameters)
     assert images.shape == (2, 8, 8, 1) and (images[0] == 77).all()
     records_test.write(
         *("--images", tmp_path, "--data_dir", tmp_path / "out", "--image_size", 8, "--n_channels", 1)
     )
     from_records = resolve(dict(problem="celeba", data_dir=str(tmp_path / "out"), image_size=8, n_channels=1))
-    read, _ = records_test.all_images(datasets.load(from_records, "train"), from_records)
-    folder, _ = records_test.all_images(datasets.load(hps, "train"), hps)
+    read, _ = records_test.all_images(problems.load(from_records, "train"), from_records)
+    folder, _ = records_test.all_images(problems.load(hyperparameters, "train"), hyperparameters)
     np.testing.assert_array_equal(read, folder)
     for problem, n, words in (
         ("folder", 2, "1 or 3, got 2"),
@@ -233,7 +232,7 @@ def test_gray(tmp_path):
     ):
         with pytest.raises(UsageError, match=words):
             resolve(dict(problem=problem, n_channels=n))
-    assert resolve(dict(problem="digits", n_channels=-1))["n_channels"] == 1
+    assert resolve(dict(problem="digits", n_channels=-1)).n_channels == 1
 
 
 def test_records_leave_bad_pictures_out_and_keep_classes(tmp_path, capsys):
@@ -257,8 +256,8 @@ def test_training_tells_and_keeps_the_classes(tmp_path, capsys):
         weight_y=0.1, n_levels=1, depth=1, width=4, n_train=8, n_batch_train=4, n_batch_init=8, epochs=1,
         epochs_full_valid=1,
     )  # fmt: skip
-    hps = resolve(given)
-    run = train.train(hps, tmp_path / "run")
+    hyperparameters = resolve(given)
+    run = train.train(hyperparameters, tmp_path / "run")
     first, *_ = capsys.readouterr().out.splitlines()
     assert first == (
         f"Found 10 training and 2 test images in 2 sub-folders (cats, dogs) in {data / 'train'} and in "
@@ -268,9 +267,13 @@ def test_training_tells_and_keeps_the_classes(tmp_path, capsys):
     assert kept["classes"] == ["cats", "dogs"] and kept["n_y"] == 2 and kept["n_channels"] == 1
     assert run.glow.config.n_y == 2
     # A run that was begun before folders had classes goes on as it is.
-    assert hyperparameters.as_begun(hps, tmp_path / "run") == hps == hyperparameters.as_begun(hps, tmp_path)
+    assert (
+        hps_json.as_begun(hyperparameters, tmp_path / "run")
+        == hyperparameters
+        == hps_json.as_begun(hyperparameters, tmp_path)
+    )
     del kept["classes"]
     (tmp_path / "run/hps.json").write_text(json.dumps(kept | dict(n_y=1)))
-    begun = hyperparameters.as_begun(hps, tmp_path / "run")
-    assert begun["n_y"] == 1 and "classes" not in begun
-    hyperparameters.save(begun, tmp_path / "run")
+    begun = hps_json.as_begun(hyperparameters, tmp_path / "run")
+    assert begun.n_y == 1 and begun.classes is None
+    hps_json.save(begun, tmp_path / "run")

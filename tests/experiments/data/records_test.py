@@ -1,6 +1,7 @@
 """Images from files: the original's TFRecords, folders, and what is wrong with them."""
 
 import bz2
+import dataclasses
 import errno
 import functools
 import gzip
@@ -18,8 +19,8 @@ from PIL import Image
 
 from experiments import records
 from experiments.cli import UsageError
-from experiments.data import datasets, sources, tfds_source, tfrecords
-from experiments.settings.hyperparameters import resolve
+from experiments.data import batches, problems, sources, tfds_source, tfrecords
+from experiments.settings import resolve
 from tests.support import commands
 
 
@@ -63,19 +64,19 @@ def layout(tmp_path, images):
     return tmp_path
 
 
-def all_images(data, hps):
+def all_images(data, hyperparameters):
     """Returns the images and labels of all test batches."""
-    batches = list(datasets.test_batches(data, hps, 5))
-    return np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches])
+    read = list(batches.test(data, hyperparameters, 5))
+    return np.concatenate([b[0] for b in read]), np.concatenate([b[1] for b in read])
 
 
 @pytest.mark.parametrize("problem", ["imagenet-oord", "imagenet", "celeba"])
 def test_records_of_an_independent_writer(layout, images, problem):
-    hps = records_hps(layout, problem)
-    read, labels = all_images(datasets.load(hps, "train"), hps)
+    hyperparameters = records_hps(layout, problem)
+    read, labels = all_images(problems.load(hyperparameters, "train"), hyperparameters)
     np.testing.assert_array_equal(read, images)
     np.testing.assert_array_equal(labels, np.arange(12))
-    read, labels = all_images(datasets.load(hps, "test"), hps)
+    read, labels = all_images(problems.load(hyperparameters, "test"), hyperparameters)
     np.testing.assert_array_equal(read, images[:4])
     assert set(labels) == {7}
 
@@ -94,9 +95,9 @@ def test_attributes(tmp_path, images, rng):
 def test_lsun(tmp_path, images):
     """The category is a folder; Real NVP's are cropped at random, the same at the same step."""
     foreign_write(tmp_path / "tower/train/train-r03-s-0000-of-0001.tfrecords", images, [0] * 12)
-    hps = records_hps(tmp_path, "lsun_realnvp", size=8, category="tower", dal=0)
-    data = datasets.load(hps, "train")
-    take = lambda first, n: list(datasets.train_batches(data, hps, 12, first).take(n))
+    hyperparameters = records_hps(tmp_path, "lsun_realnvp", size=8, category="tower", dal=0)
+    data = problems.load(hyperparameters, "train")
+    take = lambda first, n: list(batches.train(data, hyperparameters, 12, first).take(n))
     first, second = take(0, 2)
     np.testing.assert_array_equal(second[0], take(1, 1)[0][0])
     assert (np.sort(first[0], 0) != np.sort(second[0], 0)).any(), "other crops in another step"
@@ -104,15 +105,15 @@ def test_lsun(tmp_path, images):
     known = {bytes(w) for w in windows}
     assert all(bytes(crop) in known for crop in first[0].numpy())
     with pytest.raises(UsageError, match="bedroom"):
-        datasets.load(hps | dict(category="bedroom"), "train")
+        problems.load(dataclasses.replace(hyperparameters, category="bedroom"), "train")
 
 
 def test_parts_make_up_the_batch(layout):
     """Of two workers each makes its half: images, augmentation and noise are the whole batch's."""
-    hps = records_hps(layout, dal=2)
-    data = datasets.load(hps, "train")
-    whole = list(datasets.train_batches(data, hps, 6, 3).take(2))
-    halves = [list(datasets.train_batches(data, hps, 6, 3, part, 2).take(2)) for part in range(2)]
+    hyperparameters = records_hps(layout, dal=2)
+    data = problems.load(hyperparameters, "train")
+    whole = list(batches.train(data, hyperparameters, 6, 3).take(2))
+    halves = [list(batches.train(data, hyperparameters, 6, 3, part, 2).take(2)) for part in range(2)]
     for step in range(2):
         for k in range(3):
             parts = np.concatenate([half[step][k] for half in halves])
@@ -136,15 +137,15 @@ def test_corrupt_record(layout, images, capsys):
     path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
     offset = record_offsets(path)[2]
     damage(path, offset + 300)
-    hps = records_hps(layout)
-    data = datasets.load(hps, "train")
+    hyperparameters = records_hps(layout)
+    data = problems.load(hyperparameters, "train")
     with pytest.raises(tf.errors.OpError):
-        all_images(data, hps)
+        all_images(data, hyperparameters)
     assert str(path) in str(data.failure) and f"at byte {offset}:" in str(data.failure)
     assert "checksum" in str(data.failure)
-    data = datasets.load(hps, "train", skip_corrupt=True)
+    data = problems.load(hyperparameters, "train", skip_corrupt=True)
     assert "left out 1 bad" in capsys.readouterr().err
-    read, _ = all_images(data, hps)
+    read, _ = all_images(data, hyperparameters)
     np.testing.assert_array_equal(read, np.delete(images, 8, 0))
 
 
@@ -153,16 +154,16 @@ def test_corrupt_length_and_truncated_file(layout, images, capsys):
     path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
     whole = path.read_bytes()
     offset = record_offsets(path)[2]
-    hps = records_hps(layout)
+    hyperparameters = records_hps(layout)
     damage(path, offset + 1)
     with pytest.raises(UsageError, match=f"at byte {offset}: .*length"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     path.write_bytes(whole[: offset + 100])
     with pytest.raises(UsageError, match=f"at byte {offset}: the file ends"):
-        datasets.load(hps, "train")
-    data = datasets.load(hps, "train", skip_corrupt=True)
+        problems.load(hyperparameters, "train")
+    data = problems.load(hyperparameters, "train", skip_corrupt=True)
     assert "left out 1 bad" in capsys.readouterr().err
-    np.testing.assert_array_equal(all_images(data, hps)[0], images[:8])
+    np.testing.assert_array_equal(all_images(data, hyperparameters)[0], images[:8])
 
 
 def test_training_tells_of_a_corrupt_record(layout, tmp_path):
@@ -234,18 +235,18 @@ def test_bad_examples(tmp_path, record, words, capsys):
     path = tmp_path / "train/train-r04-s-0000-of-0001.tfrecords"
     write_records(path, [example_of(label=[999]), record, example_of(label=[3])])
     offset = record_offsets(path)[1]
-    data = datasets.load(records_hps(tmp_path), "train")
+    data = problems.load(records_hps(tmp_path), "train")
     with pytest.raises(UsageError, match=f"{path} at byte {offset}: .*{words}"):
         data.read(1, None)
     with pytest.raises(UsageError, match=words), sources.failures(data):
         all_images(data, records_hps(tmp_path))
-    data = datasets.load(records_hps(tmp_path), "train", skip_corrupt=True)
+    data = problems.load(records_hps(tmp_path), "train", skip_corrupt=True)
     assert "left out 1 bad" in capsys.readouterr().err
     assert [data.read(i, None)[1] for i in range(len(data))] == [999, 3]
 
 
 def test_other_failures_pass(layout):
-    data = datasets.load(records_hps(layout), "train")
+    data = problems.load(records_hps(layout), "train")
     with pytest.raises(tf.errors.UnknownError, match="another"), sources.failures(data):
         raise tf.errors.UnknownError(None, None, "another one")
 
@@ -264,14 +265,14 @@ def test_labels(tmp_path, problem, ycond, labels, bad):
     write_records(
         tmp_path / "train/train-r04-s-0000-of-0001.tfrecords", [example_of(label=[label]) for label in labels]
     )
-    hps = records_hps(tmp_path, problem, ycond=ycond)
+    hyperparameters = records_hps(tmp_path, problem, ycond=ycond)
     good = np.delete(labels, bad)
     if len(good):
-        data = datasets.load(hps, "train", skip_corrupt=True)
-        np.testing.assert_array_equal(all_images(data, hps)[1], good)
+        data = problems.load(hyperparameters, "train", skip_corrupt=True)
+        np.testing.assert_array_equal(all_images(data, hyperparameters)[1], good)
     else:
         with pytest.raises(UsageError, match="are empty"):
-            datasets.load(hps, "train", skip_corrupt=True)
+            problems.load(hyperparameters, "train", skip_corrupt=True)
 
 
 @pytest.mark.parametrize(
@@ -296,33 +297,33 @@ def test_bad_files(layout, images, make, words, capsys):
     """Of a file whose second half is damaged the first is kept; the other files are."""
     path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
     path.write_bytes(make(path.read_bytes()))
-    hps = records_hps(layout)
+    hyperparameters = records_hps(layout)
     with pytest.raises(UsageError, match=f"Bad record in {path} at byte [0-9]+: .*{words}.*--skip_corrupt"):
-        datasets.load(hps, "train")
-    data = datasets.load(hps, "train", skip_corrupt=True)
+        problems.load(hyperparameters, "train")
+    data = problems.load(hyperparameters, "train", skip_corrupt=True)
     assert words in capsys.readouterr().err and 6 <= len(data) <= 12
-    np.testing.assert_array_equal(all_images(data, hps)[0], images[: len(data)])
+    np.testing.assert_array_equal(all_images(data, hyperparameters)[0], images[: len(data)])
 
 
 def test_what_is_no_file(layout, monkeypatch):
     path = layout / "train/train-r04-s-0001-of-0002.tfrecords"
     content = path.read_bytes()
     path.unlink()
-    hps = records_hps(layout)
+    hyperparameters = records_hps(layout)
     path.with_suffix(".tfrecords.gz").write_bytes(gzip.compress(content))
     with pytest.raises(UsageError, match=r"each once; it has \[0\]"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     path.mkdir()
     with pytest.raises(UsageError, match=f"{path} must be a file"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     path.rmdir()
     path.symlink_to("gone")
     with pytest.raises(UsageError, match=f"{path} must be a file"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     path.unlink()
     os.mkfifo(path)  # Opening it would wait for who writes.
     with pytest.raises(UsageError, match=f"{path} must be a file"):
-        datasets.load(hps, "train")
+        problems.load(hyperparameters, "train")
     path.unlink()
     path.write_bytes(content)
 
@@ -332,12 +333,12 @@ def test_what_is_no_file(layout, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         with pytest.raises(UsageError, match="Can't read the records .*s-0000-of-0002.*Permission denied"):
-            datasets.load(hps, "train")
+            problems.load(hyperparameters, "train")
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", refuse)
         with pytest.raises(UsageError, match=f"folder of records {layout}/train: Permission denied"):
-            datasets.load(hps, "train")
-    data = datasets.load(hps, "train")
+            problems.load(hyperparameters, "train")
+    data = problems.load(hyperparameters, "train")
     os.truncate(path, 100)  # While it is read.
     with pytest.raises(UsageError, match=f"{path} at byte .*: the file ends within it"):
         [data.read(i, None) for i in range(len(data))]
@@ -347,11 +348,11 @@ def test_only_compressed_files(layout):
     path = layout / "validation/validation-r04-s-0000-of-0001.tfrecords"
     path.rename(path.with_suffix(".tfrecords.gz"))
     with pytest.raises(UsageError, match=f"{path}.gz must be unpacked first"):
-        datasets.load(records_hps(layout), "test")
+        problems.load(records_hps(layout), "test")
     (layout / "validation").rename(layout / "old")
     (layout / "validation").write_text("a file")
     with pytest.raises(UsageError, match="there are no files validation/"):
-        datasets.load(records_hps(layout), "test")
+        problems.load(records_hps(layout), "test")
 
 
 def damaged(whole: bytes, rng) -> bytes:
@@ -407,12 +408,12 @@ def test_fuzz_records(tmp_path, signed, rng):
 def test_image_of_the_wrong_size(layout, rng):
     path = layout / "train/train-r04-s-0000-of-0002.tfrecords"
     foreign_write(path, rng.integers(0, 256, (2, 16, 12, 3), np.uint8), [0, 1])
-    hps = records_hps(layout)
-    data = datasets.load(hps, "train")
+    hyperparameters = records_hps(layout)
+    data = problems.load(hyperparameters, "train")
     with pytest.raises(tf.errors.OpError):
-        all_images(data, hps)
+        all_images(data, hyperparameters)
     assert "[16, 12, 3], not [16, 16, 3]" in str(data.failure) and str(path) in str(data.failure)
-    assert len(datasets.load(hps, "train", skip_corrupt=True)) == 6
+    assert len(problems.load(hyperparameters, "train", skip_corrupt=True)) == 6
 
 
 @pytest.mark.parametrize(
@@ -425,13 +426,13 @@ def test_image_of_the_wrong_size(layout, rng):
 )
 def test_wrong_layouts(layout, change, words):
     with pytest.raises(UsageError, match=words):
-        datasets.load(records_hps(**dict(data_dir=layout) | change), "test")
+        problems.load(records_hps(**dict(data_dir=layout) | change), "test")
 
 
 def test_missing_shard(layout):
     (layout / "train/train-r04-s-0000-of-0002.tfrecords").unlink()
     with pytest.raises(UsageError, match=r"files 0 to 1 of r04, each once; it has \[1\]"):
-        datasets.load(records_hps(layout), "train")
+        problems.load(records_hps(layout), "train")
 
 
 @pytest.fixture
@@ -446,22 +447,22 @@ def folder(tmp_path, rng):
 
 
 def test_folder(folder):
-    hps = resolve(dict(problem="folder", data_dir=str(folder), image_size=16))
-    train, test = datasets.load(hps, "train"), datasets.load(hps, "test")
+    hyperparameters = resolve(dict(problem="folder", data_dir=str(folder), image_size=16))
+    train, test = problems.load(hyperparameters, "train"), problems.load(hyperparameters, "test")
     assert len(train) == 18 and len(test) == 2
     middle = np.asarray(Image.open(folder / "00.png"))[:, 8:40].astype(float)
     areas = middle.reshape(16, 2, 16, 2, 3).mean((1, 3))
-    np.testing.assert_array_equal(all_images(test, hps)[0][0], np.floor(areas))
-    assert next(iter(datasets.train_batches(train, hps, 6)))[0].shape == (6, 16, 16, 3)
+    np.testing.assert_array_equal(all_images(test, hyperparameters)[0][0], np.floor(areas))
+    assert next(iter(batches.train(train, hyperparameters, 6)))[0].shape == (6, 16, 16, 3)
     Image.new("RGB", (15, 40)).save(folder / "small.png")  # The 21st, which is for testing.
-    data = datasets.load(hps, "test")
+    data = problems.load(hyperparameters, "test")
     with pytest.raises(tf.errors.OpError):
-        all_images(data, hps)
+        all_images(data, hyperparameters)
     assert "small.png" in str(data.failure) and "15 pixels wide and 40 high" in str(data.failure)
     (folder / "text.png").write_text("no image")
-    assert len(datasets.load(hps, "train", skip_corrupt=True)) == 18
+    assert len(problems.load(hyperparameters, "train", skip_corrupt=True)) == 18
     with pytest.raises(UsageError, match="/nowhere"):
-        datasets.load(hps | dict(data_dir="/nowhere"), "train")
+        problems.load(dataclasses.replace(hyperparameters, data_dir="/nowhere"), "train")
 
 
 def write(*arguments):
@@ -484,10 +485,10 @@ def test_writer_goes_on_and_never_overwrites(folder, tmp_path):
     write(*arguments, "--split", "test")
     files = sorted((out / "train").glob("*.tfrecords"))
     assert [f.name for f in files] == [f"train-r04-s-000{i}-of-0004.tfrecords" for i in range(4)]
-    hps = records_hps(out, n_test=2)
-    read, _ = all_images(datasets.load(hps, "train"), hps)
+    hyperparameters = records_hps(out, n_test=2)
+    read, _ = all_images(problems.load(hyperparameters, "train"), hyperparameters)
     from_folder = resolve(dict(problem="folder", data_dir=str(folder), image_size=16))
-    np.testing.assert_array_equal(read, all_images(datasets.load(from_folder, "train"), from_folder)[0])
+    np.testing.assert_array_equal(read, all_images(problems.load(from_folder, "train"), from_folder)[0])
     # What was cut is written again, and nothing else.
     content, times = files[1].read_bytes(), [f.stat().st_mtime_ns for f in files]
     files[1].rename(files[1].with_suffix(".part"))
@@ -589,12 +590,12 @@ def test_imagenet_oord_of_tfds(tmp_path, rng):
         split_datasets=dict(train=examples, validation=examples),
         data_dir=tmp_path,
     )
-    hps = resolve(dict(problem="imagenet-oord", image_size=32, data_dir=str(tmp_path), n_test=2))
-    read, _ = all_images(datasets.load(hps, "train"), hps)
+    hyperparameters = resolve(dict(problem="imagenet-oord", image_size=32, data_dir=str(tmp_path), n_test=2))
+    read, _ = all_images(problems.load(hyperparameters, "train"), hyperparameters)
     assert sorted(map(bytes, read)) == sorted(map(bytes, images))
-    assert len(datasets.load(hps, "test")) == 2
+    assert len(problems.load(hyperparameters, "test")) == 2
     with pytest.raises(UsageError, match="32 or 64, got 16"):
-        datasets.load(hps | dict(image_size=16), "train")
+        problems.load(dataclasses.replace(hyperparameters, image_size=16), "train")
 
 
 def test_fuzz_images_in_records(tmp_path, rng):
@@ -621,11 +622,11 @@ def test_fuzz_images_in_records(tmp_path, rng):
 
 
 def test_patches():
-    hps = resolve(dict(problem="patches"))
-    train, test = datasets.load(hps, "train"), datasets.load(hps, "test")
+    hyperparameters = resolve(dict(problem="patches"))
+    train, test = problems.load(hyperparameters, "train"), problems.load(hyperparameters, "test")
     assert train.images.shape == (10000, 32, 32, 3) and test.images.shape == (1000, 32, 32, 3)
-    np.testing.assert_array_equal(train.images[:50], datasets.load(hps, "train").images[:50])
+    np.testing.assert_array_equal(train.images[:50], problems.load(hyperparameters, "train").images[:50])
     assert len({bytes(image) for image in train.images}) > 9500
     assert not {bytes(image) for image in train.images} & {bytes(image) for image in test.images}
     with pytest.raises(UsageError, match="160"):
-        datasets.load(resolve(dict(problem="patches", image_size=168)), "train")
+        problems.load(resolve(dict(problem="patches", image_size=168)), "train")

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments.data import datasets
-from experiments.settings import hyperparameters
+from experiments import settings
+from experiments.data import problems
 from tests.experiments.demo import browsing
 from tests.experiments.demo.browsing import after, images, open_tab, slider
 from tests.support import commands
@@ -27,7 +27,7 @@ def signatures(export_dir):
 @pytest.fixture(scope="module")
 def test_set():
     """The images that the page shows."""
-    return datasets.load(hyperparameters.resolve({"problem": "digits"}), "test")
+    return problems.load(settings.resolve({"problem": "digits"}), "test")
 
 
 def assert_same(shown, wanted):
@@ -116,7 +116,7 @@ def test_mix(page, signatures, test_set):
 def test_manipulate(page, signatures, test_set):
     panel = open_tab(page, "Manipulate")
     result, strip = panel.locator("#manipulate-result"), panel.locator("#manipulate-strip")
-    train = datasets.load(hyperparameters.resolve({"problem": "digits"}), "train")
+    train = problems.load(settings.resolve({"problem": "digits"}), "train")
     n = len(train.labels)
     encoded = signatures("encode", images=train.images, labels=np.zeros(n, np.int32))
     mean = lambda y: encoded["latents_without_label"][train.labels == y].mean(0)

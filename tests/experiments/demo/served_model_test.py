@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import glow_tf
+from experiments import settings
 from experiments.cli import UsageError
 from experiments.demo.served_model import ServedModel
 from experiments.served import InProcess, Output, ServerError, connect
-from experiments.settings import hyperparameters
 from tests.support import prediction_server, serving_cases
 
 CASES = [("labels", "in_process"), ("labels", "grpc"), ("labels", "rest"), ("no_labels", "in_process")]
@@ -37,11 +37,11 @@ def directory(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hps(model):
+def hyperparameters(model):
     """Its hyperparameters."""
-    config = dataclasses.asdict(model.config)
-    words = {name: allowed.index(config[name]) for name, allowed in hyperparameters._WORDS.items()}
-    return hyperparameters.resolve({}) | config | words
+    resolved, config = settings.resolve({}), dataclasses.asdict(model.config)
+    known = {field.name for field in dataclasses.fields(resolved)} & config.keys()
+    return dataclasses.replace(resolved, **{name: config[name] for name in known})
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def server(case, directory):
 
 
 @pytest.fixture(scope="module")
-def served(server, hps):
+def served(server, hyperparameters):
     """The page's view of it."""
-    return ServedModel(server, hps)
+    return ServedModel(server, hyperparameters)
 
 
 def test_image_shape(server, model):
@@ -109,20 +109,20 @@ def test_no_saved_model_is_told(tmp_path):
         InProcess(tmp_path / "nothing", 60.0)
 
 
-def test_another_models_hyperparameters_are_told(directory, hps):
+def test_another_models_hyperparameters_are_told(directory, hyperparameters):
     for changes, words in (
         (dict(image_size=28), "doesn't take images.*28, 28"),
-        (dict(n_levels=3 - hps["n_levels"]), "level_. must be|must have level_1, and has latents"),
+        (dict(n_levels=3 - hyperparameters.n_levels), "level_. must be|must have level_1, and has latents"),
     ):
         with pytest.raises(UsageError, match=words):
-            ServedModel(InProcess(directory / "1", 60.0), hps | changes)
+            ServedModel(InProcess(directory / "1", 60.0), dataclasses.replace(hyperparameters, **changes))
 
 
-def test_an_export_in_a_folder_of_any_name_is_loaded(directory, hps, tmp_path):
+def test_an_export_in_a_folder_of_any_name_is_loaded(directory, hyperparameters, tmp_path):
     for name in ("[x]", "a]b", "back\\slash", "with spaces", "\u00fcn\u00ef\u4e2d", "*?{}"):
         folder = tmp_path / name
         shutil.copytree(directory, folder)
-        model = ServedModel(InProcess(folder / "1", 60.0), hps)
+        model = ServedModel(InProcess(folder / "1", 60.0), hyperparameters)
         assert model.bits_per_dim(np.zeros((1, *model.image_shape), np.uint8), [0]).shape == (1,)
 
 

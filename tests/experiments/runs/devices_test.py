@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import train
-from experiments.settings.hyperparameters import resolve
+from experiments.settings import resolve
 from glow_tf.training import ProgressBar
 from tests.experiments.runs.interruptions_test import wait_for, weights
 from tests.support import commands
@@ -66,16 +66,16 @@ def test_two_replicas_take_the_steps_of_one(two_replicas, tmp_path, monkeypatch)
 
 
 def test_initial_values_are_the_same_on_replicas(two_replicas):
-    from experiments.data import datasets
+    from experiments.data import batches, problems
     from experiments.runs import Run
 
     results = []
     for strategy in (tf.distribute.get_strategy(), two_replicas):
         n = strategy.num_replicas_in_sync
         with strategy.scope():
-            hps = resolve(FLAGS | dict(n_batch_train=BATCH // n), n)
-            run = Run(hps, "none")
-            run.glow.initialize(*datasets.init_batch(datasets.load(hps, "train"), hps))
+            hyperparameters = resolve(FLAGS | dict(n_batch_train=BATCH // n), n)
+            run = Run(hyperparameters, "none")
+            run.glow.initialize(*batches.init(problems.load(hyperparameters, "train"), hyperparameters))
             results.append([strategy.experimental_local_results(v) for v in run.glow.variables])
     for (one,), two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two[0])
@@ -133,8 +133,8 @@ def test_two_workers_one_is_killed(tmp_path, monkeypatch):
 def test_logical_cpus_and_batches():
     """The batch is per replica, scaled by the anchor size, and the schedule counts at that size."""
     flags = ["--logical_cpus=2", "--dry_run", "--problem=cifar10", "--image_size=16"]
-    hps = json.loads(commands.run("train", *flags))
-    assert hps["local_batch_train"] == 256 and hps["train_its"] == 391
+    hyperparameters = json.loads(commands.run("train", *flags))
+    assert hyperparameters["local_batch_train"] == 256 and hyperparameters["train_its"] == 391
     message = commands.run("train", "--strategy", "multi_worker", fails=True)
     assert "TF_CONFIG" in message and "Traceback" not in message
 
@@ -142,8 +142,8 @@ def test_logical_cpus_and_batches():
 def test_mixed_bfloat16_and_clipping_from_the_command(tmp_path):
     flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1"]
     commands.run("train", *commands.SHORT_RUN, *flags, "--logdir", tmp_path)
-    hps = json.loads((tmp_path / "hps.json").read_text())
-    assert hps["dtype"] == "mixed_bfloat16" and hps["clip_norm"] == 1
+    hyperparameters = json.loads((tmp_path / "hps.json").read_text())
+    assert hyperparameters["dtype"] == "mixed_bfloat16" and hyperparameters["clip_norm"] == 1
     assert last_row(tmp_path)["bits_x"] < 5
 
 

@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 
 from experiments import train
 from experiments.cli import UsageError
-from experiments.data import datasets
+from experiments.data import batches, problems
 from experiments.runs import Run, callbacks, interruptions, logs
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
-from experiments.settings import hyperparameters
-from experiments.settings.hyperparameters import resolve
+from experiments.settings import glow_config, hps_json, resolve, warning
 from glow_tf.training import NotFiniteError, StopOnNotFinite
 from tests.support import commands
 
@@ -150,20 +149,20 @@ def test_all_checkpoints_damaged(tmp_path):
 
 def test_nan_in_step_50(tmp_path, monkeypatch):
     """The run stops, names a checkpoint before it, and that is finite."""
-    batches = datasets.train_batches
+    make = batches.train
 
     def poisoned(*arguments, **keywords):
         def poison(i, batch):
             images, labels, noise = batch
             return images, labels, tf.where(i == 49, np.nan, noise)
 
-        return batches(*arguments, **keywords).enumerate().map(poison)
+        return make(*arguments, **keywords).enumerate().map(poison)
 
-    monkeypatch.setattr(datasets, "train_batches", poisoned)
+    monkeypatch.setattr(batches, "train", poisoned)
     # The epoch that starts at step 46 begins with another count: one epoch of 60 steps instead.
-    hps = short_hps(n_train=60 * 64, epochs=1)
+    hyperparameters = short_hps(n_train=60 * 64, epochs=1)
     with pytest.raises(UsageError, match="nan in training step 50.*last good checkpoint is .*ckpt-40.*--lr"):
-        train.train(hps, tmp_path, save_every=20)
+        train.train(hyperparameters, tmp_path, save_every=20)
     values = weights(tmp_path)
     assert all(np.isfinite(v).all() for v in values.values() if getattr(v, "dtype", None) == np.float32)
 
@@ -197,8 +196,8 @@ def test_gradients_are_clipped(tmp_path):
     moments = []
     for clip_norm in (0.0, 1e-3):
         run = Run(short_hps(clip_norm=clip_norm), tmp_path)
-        data = datasets.load(run.hps, "train")
-        run.model.fit(datasets.train_batches(data, run.hps, 64).take(1), verbose=0)
+        data = problems.load(run.hyperparameters, "train")
+        run.model.fit(batches.train(data, run.hyperparameters, 64).take(1), verbose=0)
         values = [v for v in run.optimizer.variables if "moment_1" in v.name]
         moments.append(float(tf.linalg.global_norm(values)))
     assert moments[0] > 1e-3
@@ -220,12 +219,12 @@ def small_disk(tmp_path):
 def test_a_full_disk(small_disk):
     """The run stops and names its last checkpoint; with space it goes on from there."""
     logdir = small_disk / "run"
-    hps = short_hps(width=96, epochs=1)
+    hyperparameters = short_hps(width=96, epochs=1)
     with pytest.raises(UsageError, match="disk is full.*(last good checkpoint|no checkpoint)"):
-        train.train(hps, logdir, save_every=5)
+        train.train(hyperparameters, logdir, save_every=5)
     assert weights(logdir) and not (logdir / "last" / ".writing").exists()
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    assert train.train(hps, logdir, save_every=5).step == STEPS_AN_EPOCH
+    assert train.train(hyperparameters, logdir, save_every=5).step == STEPS_AN_EPOCH
 
 
 def test_killed_while_saving(tmp_path):
@@ -278,13 +277,13 @@ def copied(tiny_run, tmp_path):
 
 def test_decay_of_the_second_moment_below_the_first(tmp_path, capsys):
     """beta2 = 0.75: warned of; the NaN names a good checkpoint and what to change, also when it goes on."""
-    hps = tiny_hps(epochs=60, epochs_full_valid=60, epochs_full_sample=60)
-    assert hyperparameters.warning(hps) and not hyperparameters.warning(tiny_hps(polyak_epochs=2.5))
+    hyperparameters = tiny_hps(epochs=60, epochs_full_valid=60, epochs_full_sample=60)
+    assert warning(hyperparameters) and not warning(tiny_hps(polyak_epochs=2.5))
     for _ in range(2):
         with pytest.raises(UsageError, match="finite.*last good checkpoint is .*ckpt-.*--polyak_epochs 2.5"):
-            train.train(hps, tmp_path / "run")
+            train.train(hyperparameters, tmp_path / "run")
         assert "warning: beta2" in capsys.readouterr().err
-    run = Run(hps, tmp_path / "run")
+    run = Run(hyperparameters, tmp_path / "run")
     run.restore("last")
     assert run.not_finite() is None
 
@@ -301,7 +300,7 @@ def test_what_fails_for_a_weight_that_is_not_finite(kind, value, copied):
         tf.errors.InvalidArgumentError(None, None, "Detected nan"),
         NotFiniteError("The loss became nan."),
     ):
-        said = train._explain(error, run, run.hps)
+        said = train._explain(error, run, run.hyperparameters)
         assert "last good checkpoint is" in said and "ckpt-8" in said and "--lr" in said
     with pytest.raises(NotFiniteError):
         run.save("last")
@@ -316,8 +315,8 @@ def test_what_fails_for_a_weight_that_is_not_finite(kind, value, copied):
 def test_a_singular_matrix(tmp_path):
     run = Run(tiny_hps(), tmp_path)
     error = tf.errors.InvalidArgumentError(None, None, "Input is not invertible.")
-    assert "no inverse" in train._explain(error, run, run.hps)
-    assert train._explain(tf.errors.InvalidArgumentError(None, None, "x"), run, run.hps) is None
+    assert "no inverse" in train._explain(error, run, run.hyperparameters)
+    assert train._explain(tf.errors.InvalidArgumentError(None, None, "x"), run, run.hyperparameters) is None
 
 
 def test_a_test_loss_that_is_not_finite(copied, monkeypatch):
@@ -350,10 +349,10 @@ def test_files_removed_while_training(tmp_path, monkeypatch, capsys):
         return evaluate(*args, **keywords)
 
     monkeypatch.setattr(callbacks, "evaluate_both", remove)
-    hps = tiny_hps(epochs=3)
-    run = train.train(hps, logdir)
+    hyperparameters = tiny_hps(epochs=3)
+    run = train.train(hyperparameters, logdir)
     assert capsys.readouterr().err.count("files were removed") == 2
-    assert hyperparameters.load(logdir) == hps and run.saved("last").endswith("ckpt-12")
+    assert hps_json.load(logdir) == hyperparameters and run.saved("last").endswith("ckpt-12")
     for name in ("train.txt", "test.txt", "test_polyak.txt"):
         assert [row["epoch"] for row in rows(logdir, name)] == [1, 2, 3], name
     assert list((logdir / "tensorboard" / "train").glob("events*"))
@@ -362,15 +361,15 @@ def test_files_removed_while_training(tmp_path, monkeypatch, capsys):
 def test_a_log_cut_anywhere_in_its_last_line(copied, capsys):
     """The row is made again if the run stands at that epoch's end; no row comes twice."""
     whole = {name: (copied / name).read_bytes() for name in ("train.txt", "test.txt", "test_polyak.txt")}
-    hps = tiny_hps(polyak_epochs=3.0)
+    hyperparameters = tiny_hps(polyak_epochs=3.0)
     (copied / "train.txt").write_bytes(whole["train.txt"][:-20])
-    train.train(hps, copied)
+    train.train(hyperparameters, copied)
     assert "train.txt is cut" in capsys.readouterr().err
     assert [row["epoch"] for row in rows(copied, "train.txt")] == [1, 2]
     for name in ("test.txt", "test_polyak.txt"):
         assert (copied / name).read_bytes() == whole[name]
 
-    run = Run(hps, copied)
+    run = Run(hyperparameters, copied)
     run.restore("last")
     last = whole["test.txt"].rindex(b"{")
     for end in range(last + 1, len(whole["test.txt"]), 7):
@@ -405,11 +404,11 @@ def test_hps_of_any_bytes(tiny_run, tmp_path_factory, change):
     data = mutilated((tiny_run / "hps.json").read_bytes(), change)
     (folder / "hps.json").write_bytes(data)
     try:
-        hps = hyperparameters.load(folder)
+        hyperparameters = hps_json.load(folder)
     except UsageError as error:
         assert str(folder / "hps.json") in str(error)
     else:
-        hyperparameters.glow_config(hps)
+        glow_config(hyperparameters)
 
 
 @pytest.mark.parametrize(
@@ -436,10 +435,10 @@ def test_hps_of_any_bytes(tiny_run, tmp_path_factory, change):
     ],
 )
 def test_hps_with_a_wrong_value(changes, word, tiny_run, tmp_path):
-    hps = json.loads((tiny_run / "hps.json").read_text())
-    (tmp_path / "hps.json").write_text(json.dumps(hps | changes))
+    hyperparameters = json.loads((tiny_run / "hps.json").read_text())
+    (tmp_path / "hps.json").write_text(json.dumps(hyperparameters | changes))
     with pytest.raises(UsageError, match=word) as error:
-        hyperparameters.load(tmp_path)
+        hps_json.load(tmp_path)
     assert "hps.json" in str(error.value)
 
 
@@ -449,7 +448,7 @@ def test_hps_with_a_wrong_value(changes, word, tiny_run, tmp_path):
 def test_hps_that_is_no_object(text, tmp_path):
     (tmp_path / "hps.json").write_text(text)
     with pytest.raises(UsageError, match="hps.json"):
-        hyperparameters.load(tmp_path)
+        hps_json.load(tmp_path)
 
 
 @settings(derandomize=True, max_examples=150, deadline=None)
@@ -539,7 +538,7 @@ def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
         assert newest(tmp_path / "run").name == f"ckpt-{step}"
         del signals[step]
         assert ("Ctrl-C again" in capsys.readouterr().err) == (step == 3)
-    monkeypatch.setattr(datasets, "load", lambda *args: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(problems, "load", lambda *args: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(interruptions.Terminated, match="before a training step"):
         train.train(tiny_hps(), tmp_path / "other")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)] == handlers

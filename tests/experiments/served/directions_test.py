@@ -1,5 +1,6 @@
 """Directions that are kept between commands, and npz files that aren't what they should be."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -11,11 +12,10 @@ import pytest
 from absl import flags
 
 import glow_tf
-from experiments import manipulate
+from experiments import manipulate, settings
 from experiments.cli import UsageError
 from experiments.data import labelled_images, npz
 from experiments.served import directions
-from experiments.settings import hyperparameters
 
 GOOD = dict(
     names=np.array(["a", "b"]), vectors=np.ones((2, 6), np.float32), counts=np.array([[3, 4], [1, 6]])
@@ -178,7 +178,7 @@ class Run:
     def __init__(self):
         """Makes a model of the digits' size."""
         self.glow = small()
-        self.hps = hyperparameters.resolve({})
+        self.hyperparameters = settings.resolve({})
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def run(tmp_path, monkeypatch):
 def kept_or_made(run, encode):
     """Returns the directions that the command shows."""
     given = manipulate.FLAGS
-    labelled = labelled_images.load(run.hps, run.glow.config.image_shape, given.data)
+    labelled = labelled_images.load(run.hyperparameters, run.glow.config.image_shape, given.data)
     return directions.kept_or_made(given.directions, manipulate.made_of(run), encode, *labelled)
 
 
@@ -257,7 +257,7 @@ def test_files_of_a_data_dir_are_part_of_the_data(run, tmp_path):
     folder = tmp_path / "faces"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"a")
-    run.hps |= dict(problem="folder", data_dir=str(folder))
+    run.hyperparameters = dataclasses.replace(run.hyperparameters, problem="folder", data_dir=str(folder))
     first = manipulate.made_of(run)
     assert first == manipulate.made_of(run) and json.dumps(first)
     (folder / "b.png").write_bytes(b"b")

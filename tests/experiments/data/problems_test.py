@@ -1,4 +1,4 @@
-"""Datasets and pipelines."""
+"""The datasets by their names."""
 
 import numpy as np
 import pytest
@@ -6,59 +6,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from experiments.cli import UsageError
-from experiments.data import datasets
-from experiments.settings.hyperparameters import resolve
+from experiments.data import problems
+from experiments.settings import resolve
 
 
-@pytest.fixture
-def hps():
-    """The digits' hyperparameters."""
-    return resolve({})
-
-
-def test_digits_are_split(hps):
-    train, test = datasets.load(hps, "train"), datasets.load(hps, "test")
+def test_digits_are_split():
+    train, test = (problems.load(resolve({}), split) for split in ("train", "test"))
     assert len(train) == 1437 and len(test) == 360
     assert train.images.dtype == np.uint8 and train.images.shape[1:] == (8, 8, 1)
     assert set(train.labels) == set(test.labels) == set(range(10))
     assert train.images.max() == 255 and len(np.unique(train.images // 16)) == 16
-
-
-def test_training_batches_are_permutations_and_resume(hps):
-    data = datasets.Images(
-        np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), np.uint8), np.arange(12)
-    )
-    take = lambda first, n: list(datasets.train_batches(data, hps, 4, first).take(n))
-    batches = take(0, 6)
-    for epoch in (batches[:3], batches[3:]):
-        assert sorted(int(i) for _, labels, _ in epoch for i in labels) == list(range(12))
-    assert [list(b[1]) for b in batches[:3]] != [list(b[1]) for b in batches[3:]]
-    for ours, theirs in zip(take(4, 2), batches[4:], strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_noise_is_uniform_in_a_bin(hps):
-    _, _, noise = datasets.init_batch(datasets.load(hps, "train"), hps)
-    assert noise.numpy().min() >= 0 and noise.numpy().max() < 1 / 16
-    assert abs(noise.numpy().mean() - 1 / 32) < 1e-3
-
-
-def test_every_test_image_once_and_the_same_each_time(hps):
-    data = datasets.load(hps, "test")
-    first, second = (list(datasets.test_batches(data, hps, 50)) for _ in range(2))
-    images = np.concatenate([b[0] for b in first])
-    np.testing.assert_array_equal(images, data.images)
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a[2], b[2])
-
-
-def test_smaller_images_are_block_means(hps):
-    data = datasets.load(hps, "test")
-    small = resolve(dict(image_size=4, n_levels=1))
-    images = next(iter(datasets.test_batches(data, small, 3)))[0]
-    blocks = data.images[:3].reshape(3, 4, 2, 4, 2, 1).mean((2, 4))
-    np.testing.assert_array_equal(images, np.floor(blocks))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +29,7 @@ def test_smaller_images_are_block_means(hps):
 )
 def test_bad_data(given, words):
     with pytest.raises(UsageError, match=words):
-        datasets.load(resolve(given), "test")
+        problems.load(resolve(given), "test")
 
 
 def store_mnist(data_dir, images, labels):
@@ -100,7 +57,7 @@ def mnist_hps(data_dir):
 def test_mnist_is_padded_and_tiled(tmp_path, rng):
     images, labels = rng.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
     store_mnist(tmp_path, images, labels)
-    data = datasets.load(mnist_hps(tmp_path), "test")
+    data = problems.load(mnist_hps(tmp_path), "test")
     inside = data.images[:, 2:-2, 2:-2]
     assert data.images.shape == (4, 32, 32, 3)
     assert data.images.sum(dtype=int) == inside.sum(dtype=int), "the padding is black"
@@ -134,13 +91,13 @@ def test_damaged_tfds(tmp_path, file, damage, words):
     if new is not None:
         path.write_bytes(new)
     with pytest.raises(UsageError, match=f"TFDS dataset 'mnist'.*{words}.*--download"):
-        datasets.load(mnist_hps(tmp_path), "test")
+        problems.load(mnist_hps(tmp_path), "test")
 
 
 def test_another_version_and_other_labels(tmp_path):
     store_mnist(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.array([0, 9, 10, 3]))
     with pytest.raises(UsageError, match="the label 10, and labels must be 0 to 9"):
-        datasets.load(mnist_hps(tmp_path), "test")
+        problems.load(mnist_hps(tmp_path), "test")
     (tmp_path / "mnist" / "3.0.1").rename(tmp_path / "mnist" / "2.0.0")
     with pytest.raises(UsageError, match=r"mnist/3.0.1, but version 2.0.0\. .*--download"):
-        datasets.load(mnist_hps(tmp_path), "test")
+        problems.load(mnist_hps(tmp_path), "test")
