@@ -36,12 +36,18 @@ def flags_of(line: str) -> dict:
 
 
 def test_the_originals_commands_are_accepted():
-    results = commands.run_many([["train", "--dry_run", *line.split()] for line in ORIGINAL])
+    """And words for its integers."""
+    words = "--flow_permutation shuffle --flow_coupling affine"
+    *results, of_words = commands.run_many(
+        [["train", "--dry_run", *line.split()] for line in [*ORIGINAL, words]]
+    )
     for line, (code, out, err) in zip(ORIGINAL, results, strict=True):
         assert code == 0, (line, err)
-        hyperparameters = json.loads(out)
+        printed = json.loads(out)
         for name, value in flags_of(line).items():
-            assert hyperparameters[name] == type(hyperparameters[name])(value), (line, name)
+            assert printed[name] == type(printed[name])(value), (line, name)
+    printed = json.loads(of_words[1])
+    assert (printed["flow_permutation"], printed["flow_coupling"]) == (1, 1)
 
 
 def test_rows_are_the_originals_commands():
@@ -54,12 +60,6 @@ def test_rows_are_the_originals_commands():
         if flags.get("seed") != "0":
             flags["seed"] = "0"  # The rows have the first seed.
         assert flags in texts, line
-
-
-def test_words_are_accepted():
-    words = ["--flow_permutation", "shuffle", "--flow_coupling", "affine"]
-    hyperparameters = json.loads(commands.run("train", "--dry_run", *words))
-    assert (hyperparameters["flow_permutation"], hyperparameters["flow_coupling"]) == (1, 1)
 
 
 def test_train_evaluate_sample(digits_run, tmp_path):

@@ -1,6 +1,6 @@
 """Runs many commands, each as a fork of one process that has imported TensorFlow but not started it.
 
-    python -m tests.many_commands FILE
+    python -m tests.support.many_commands FILE
 
 FILE holds a JSON list of command lines, such as ["train", "--depth", "0"]. Prints a JSON list of their exit
 codes, and of what they wrote on stdout and stderr.
@@ -18,7 +18,7 @@ import tensorflow_probability  # noqa: F401 (imported once, for all)
 
 import experiments.train  # noqa: F401
 
-_TIME_LIMIT = 120
+_TIME_LIMIT = 300  # Seconds.
 
 
 def _run(command, arguments):

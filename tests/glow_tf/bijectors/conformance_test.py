@@ -1,7 +1,5 @@
 """What every bijector must do, whichever it is: over all of `tests.support.registry`."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -163,7 +161,11 @@ def gradients_of(bijector, x, inverse=False):
 @pytest.mark.parametrize("additive", [False, True], ids=["affine", "additive"])
 @pytest.mark.parametrize("permutation", ["invconv", "reverse", "shuffle"])
 def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng):
-    """All modes, fused or not, in a function and one of them eager, against a plain loop over the steps."""
+    """In a function, and one of them eager, against a plain loop over the steps.
+
+    What a mode keeps doesn't depend on the kind of step: one kind is tried in all modes, fused or not, and
+    the others in the two modes that have all ways to recall a step.
+    """
     x = tf.constant(rng.normal(size=(3, 4, 2, 4)))
     plain = moved(scan("float64", permutation, additive))
     chain = tfb.Chain([plain.step(k) for k in reversed(range(plain.depth))])
@@ -174,8 +176,11 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(tf.broadcast_to(log_det, [3])))
     expected = tape.gradient(loss, [x, *plain.trainable_variables])
     expected = [tf.convert_to_tensor(g) for g in expected]
-    modes = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000), ("reverse", 2**20)]
-    for (memory, keep_bytes), fused in itertools.product(modes, (False, True)):
+    modes = [("recompute", 0, True), ("reverse", 4000, True)]  # The latter keeps some steps of three.
+    if permutation == "invconv" and not additive:
+        more = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000), ("reverse", 2**20)]
+        modes = [(*mode, fused) for mode in more for fused in (False, True)]
+    for memory, keep_bytes, fused in modes:
         bijector = moved(scan("float64", permutation, additive, fused, memory, keep_bytes))
         runs = [tf.function(gradients_of)] + ([gradients_of] if keep_bytes == 4000 else [])
         for run in runs:
