@@ -160,12 +160,12 @@ def _fit(run, train_data, test_data, save_every, signals):
     stops = StopOnNotFinite(
         _EXPLODED * hyperparameters.n_bits_x, first_step=run.step % hyperparameters.train_its
     )
-    survives = interruptions.SaveAndStop(run, save_every, signals)
+    saves = interruptions.SaveAndStop(run, save_every, signals)
     bar = ProgressBar(run.batch_size, disable=not run.is_chief)
-    end_of_epoch = EndOfEpoch(run, test, n_test, fixed_batch, [survives])
+    end_of_epoch = EndOfEpoch(run, test, n_test, fixed_batch, [saves])
     parts = [
         stops,  # First: what isn't finite isn't saved.
-        survives,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
+        saves,  # Before the bar, so that a step is saved before a terminal that is gone can fail.
         bar,  # Closed before the end of the epoch prints.
         end_of_epoch,  # Last: it reads the epoch's statistics; its row in train.txt says that all is done.
     ]

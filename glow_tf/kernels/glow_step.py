@@ -76,13 +76,15 @@ class GlowStepKernel(Kernel):
     def _fold_last(self, p):
         depth, _, _, inputs, out = p["l_last_W"].shape
         scale = tf.exp(LOGSCALE_FACTOR * p["l_last_logs"])
-        kernel, bias = p["l_last_W"] * scale[:, None, None, None, :], p["l_last_b"] * scale
+        # Split before it is scaled: what TensorFlow has made itself, it multiplies in place.
+        kernel, border = tf.split(tf.reshape(p["l_last_W"], [depth, 9, inputs, out]), [inputs - 1, 1], 2)
+        bias = tf.concat([border[:, :, 0], p["l_last_b"][:, None]], 1) * scale[:, None]
+        kernel *= scale[:, None, None]
         if not self._additive:  # Even channels are shifts, odd ones u: all shifts first, then all u + 2.
             shifts_first = lambda t: tf.transpose(tf.reshape(t, [-1, out // 2, 2]), [0, 2, 1])
-            kernel, bias = shifts_first(kernel), shifts_first(bias) + tf.constant([[0.0], [2.0]], bias.dtype)
-        kernel, border = tf.split(tf.reshape(kernel, [depth, 9, inputs, out]), [inputs - 1, 1], 2)
-        bias = tf.reshape(bias, [depth, 1, out])
-        return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), tf.concat([border[:, :, 0], bias], 1)
+            two = tf.constant([[0.0]] * 9 + [[2.0]], bias.dtype) * ([0.0] * (out // 2) + [1.0] * (out // 2))
+            kernel, bias = shifts_first(kernel), tf.reshape(shifts_first(bias), [depth, 10, out]) + two
+        return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), bias
 
     def fold_inverse(self, weights):
         """See `Kernel`; the inverse of m."""
@@ -156,11 +158,11 @@ class GlowStepKernel(Kernel):
 
 
 def _fold_first(p):
-    """Folds the first convolution; see the top of the file for the channel of ones, here the first one."""
+    """Folds the first convolution; see the top of the file for the channel of ones."""
     scale = tf.exp(LOGSCALE_FACTOR * p["l_1_logs"])
     inputs = p["l_1_W"].shape[3]
-    signs = tf.constant([[1.0]] * (inputs - 1) + [[-1.0]], scale.dtype)  # The border channel is the last one.
-    kernel = tf.roll(p["l_1_W"] * (signs * scale[:, None, None, None, :]), 1, 3)
+    signs = tf.constant([[-1.0]] + [[1.0]] * (inputs - 1), scale.dtype)
+    kernel = tf.roll(p["l_1_W"], 1, 3) * (signs * scale[:, None, None, None, :])  # The border channel first.
     return kernel, p["l_1_b"] * scale - tf.reduce_sum(kernel[:, :, :, 0], [1, 2])
 
 

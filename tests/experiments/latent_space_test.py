@@ -139,7 +139,7 @@ def test_mistakes_are_told_in_a_paragraph(command, arguments, words, digits_run,
     [
         (["400"], "0 to 359, got 400"),
         (["none.png"], "none.png"),
-        (["large.png"], "8 pixels wide and 8 high, got 8 and 9"),
+        (["large.png"], "8 pixels wide and 9 high; it must be 8 wide and 8 high"),
         ([], "at least 1, got 0"),
     ],
 )
