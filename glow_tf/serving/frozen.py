@@ -5,10 +5,9 @@ import math
 import tensorflow as tf
 
 from glow_tf.bijectors import Squeeze
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.glow import Glow
 from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
-from glow_tf.networks import conv3x3, conv_zeros
+from glow_tf.layers import LOGSCALE_FACTOR, conv3x3, conv_zeros
 
 
 class FrozenGlow(tf.Module):
@@ -31,14 +30,14 @@ class FrozenGlow(tf.Module):
         self._kernel = GlowStepKernel(config.flow_permutation, config.additive, config.compute_dtype)
         self._log_det = 0.0
         self._levels, self._splits = [], []
-        for variables, (height, width, _) in zip(model.levels, self.config.eps_shapes, strict=True):
+        for variables, (height, width, _) in zip(model.levels, config.level_shapes, strict=True):
             parameters = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
             weights, log_det = self._kernel.fold(parameters, [height, width])
             weights = [*self._kernel.fold_map(weights, height, width), *self._kernel.fold_inverse(weights)]
             names = [*WEIGHTS, "inverse_m"]
             self._levels.append([_constant(w, name) for w, name in zip(weights, names, strict=True)])
             self._log_det += float(log_det)
-        for split, (height, width, _) in zip(model.splits, model.config.eps_shapes, strict=False):
+        for split, (height, width, _) in zip(model.splits, config.level_shapes, strict=False):
             weights = _split_weights(split, height, width)
             self._splits.append({key: _constant(value, key) for key, value in weights.items()})
         prior, label_prior = _top_prior(model)
