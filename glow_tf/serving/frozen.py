@@ -15,7 +15,7 @@ class FrozenGlow(tf.Module):
 
     Computed here, once: the fused kernels, the inverse 1x1 convolutions, the log-dets of the weights,
     the border maps and the top prior. The steps of a level are unrolled, not a loop, over one variable
-    `[depth, ...]` a kind of weight. Later changes of the model's variables aren't seen.
+    `[depth, ...]` per kind of weight. Later changes of the model's variables aren't seen.
 
     Latents come in two kinds, which are one where the model has no labels. Given a label, they are those
     of `Glow.encode`, standardised by the prior of that label. Without one, the last latent is standardised
@@ -118,7 +118,7 @@ class FrozenGlow(tf.Module):
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
 
     def _steps(self, level):
-        """Returns the weights of each step; one operation a kind for all, whose slices are no copies."""
+        """Returns the weights of each step; one operation per kind for all, whose slices are no copies."""
         return list(zip(*(tf.unstack(tf.convert_to_tensor(w)) for w in self._levels[level]), strict=True))
 
     def _split_moments(self, level, z1):
