@@ -7,10 +7,9 @@ import math
 import tensorflow as tf
 
 from glow_tf import inputs, quantization
+from glow_tf.bijectors.affine_coupling import COUPLINGS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.kernels.loops import MEMORY
-
-COUPLINGS = ("additive", "affine")
 
 DTYPES = ("float32", "float64", "mixed_bfloat16")
 
@@ -23,14 +22,14 @@ class GlowConfig:
         image_size: int, height and width, or a pair (height, width); 2^n_levels divides both.
         n_channels: int, of the images.
         n_levels: int, L in the paper.
-        depth: int, steps of flow a level, K in the paper.
+        depth: int, steps of flow per level, K in the paper.
         width: int, channels of the coupling networks' hidden layers.
         flow_permutation: "reverse", "shuffle" or "invconv".
         flow_coupling: "additive" or "affine".
         learntop: whether the top prior is learned.
         ycond: whether the top prior depends on a label.
         n_y: int, the number of labels.
-        n_bits_x: int, 1 to 8, bits a dimension. Images are 0 to 255 all the same: the top bits are kept.
+        n_bits_x: int, 1 to 8, bits per dimension. Images are 0 to 255 all the same: the top bits are kept.
         memory: "store", "recompute" or "reverse": what training keeps, see `bijectors.Scan`.
         keep_bytes: int, how much "reverse" keeps of each level's last steps, which then aren't rebuilt:
             as many steps as there is room for.
@@ -104,15 +103,16 @@ class GlowConfig:
         return math.prod(self.image_shape)
 
     @property
+    def level_shapes(self) -> list[tuple[int, int, int]]:
+        """The shapes of the images in the levels' steps, (height, width, channels), the first level first."""
+        height, width, channels = self.image_shape
+        return [(height >> i, width >> i, channels << i + 1) for i in range(1, self.n_levels + 1)]
+
+    @property
     def eps_shapes(self) -> list[tuple[int, int, int]]:
         """The shapes of the latents, the level that is split off first comes first."""
-        height, width, channels = self.image_shape
-        shapes = []
-        for _ in range(self.n_levels):
-            height, width, channels = height // 2, width // 2, channels * 2
-            shapes.append((height, width, channels))
-        shapes[-1] = (height, width, 2 * channels)  # The last level isn't split.
-        return shapes
+        *split, last = self.level_shapes
+        return [*((height, width, channels // 2) for height, width, channels in split), last]
 
     @property
     def additive(self) -> bool:

@@ -12,8 +12,8 @@ from glow_tf import inputs, quantization
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
 from glow_tf.bijectors.glow_step import step_variables
 from glow_tf.config import COUPLINGS, GlowConfig
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR, problems
 from glow_tf.kernels.glow_step import GlowStepKernel
+from glow_tf.layers import LOGSCALE_FACTOR, problems
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -48,9 +48,7 @@ class Glow(tf.Module):
         rng = np.random.default_rng(None if seed is None else inputs.require_int("seed", seed, 0))
         self._dtype = config.variable_dtype
         self.levels, self.splits = [], []
-        for level, (_, _, channels) in enumerate(config.eps_shapes):
-            last = level == config.n_levels - 1
-            channels *= 1 if last else 2
+        for level, (_, _, channels) in enumerate(config.level_shapes):
             steps = [
                 GlowStep.initial_values(channels, config.width, config.flow_permutation, config.additive, rng)
                 for _ in range(config.depth)
@@ -58,7 +56,7 @@ class Glow(tf.Module):
             stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
             with tf.name_scope(f"level_{level}"):
                 self.levels.append(step_variables(stacked, self._dtype))
-            if not last:
+            if level < config.n_levels - 1:
                 self.splits.append(SplitPrior(channels, dtype=self._dtype, name=f"split_{level}"))
         n_y = config.n_y if config.ycond else None
         self._top_channels = config.eps_shapes[-1][-1]

@@ -1,94 +1,10 @@
-"""The coupling network and its convolutions (section 3.3 of the paper; appendix B for the widths).
-
-The 3x3 convolutions of the original see, besides their input, one channel that is 1 on the zero padding
-and 0 inside, so their kernels are [3, 3, in + 1, out]. What that channel contributes is the same for
-every example: `border_map` computes it once.
-"""
+"""The coupling network (section 3.3 of the paper; appendix B for the widths)."""
 
 import numpy as np
 import tensorflow as tf
 
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics
+from glow_tf.layers import LOGSCALE_FACTOR, actnorm_statistics, conv3x3, conv_zeros
 from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
-
-
-def border_indicator(height, width, dtype) -> tf.Tensor:
-    """Returns [1, height + 2, width + 2, 1], 1 on the outermost pixels and 0 inside."""
-    inside = tf.zeros([1, height, width, 1], dtype)
-    return tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1)
-
-
-def border_patches(height, width, dtype) -> tf.Tensor:
-    """What each position of an image sees of the border indicator in a 3x3 convolution, and of a bias.
-
-    Args:
-        height: int or scalar tensor, of the image.
-        width: the same.
-        dtype: of the result.
-
-    Returns:
-        [height * width, 10]: the patches of 3x3 pixels, and 1.
-    """
-    indicator = border_indicator(height, width, tf.float32)
-    patches = tf.image.extract_patches(indicator, [1, 3, 3, 1], [1] * 4, [1] * 4, "VALID")
-    patches = tf.pad(tf.reshape(patches, [-1, 9]), [[0, 0], [0, 1]], constant_values=1)
-    return tf.cast(patches, dtype)
-
-
-def border_map(kernel, height, width) -> tf.Tensor:
-    """What the border channel adds to a 3x3 convolution.
-
-    Args:
-        kernel: float [3, 3, 1, out], the slice of the kernel for the border channel.
-        height: int or scalar tensor, of the image.
-        width: the same.
-
-    Returns:
-        float [1, height, width, out].
-    """
-    return tf.nn.conv2d(border_indicator(height, width, kernel.dtype), kernel, 1, "VALID")
-
-
-def conv3x3(x, kernel) -> tf.Tensor:
-    """3x3 convolution, zero-padded by one, with the border channel.
-
-    Args:
-        x: float [B, H, W, in].
-        kernel: float [3, 3, in + 1, out].
-
-    Returns:
-        float [B, H, W, out].
-    """
-    shape = tf.shape(x)
-    inside, border = tf.split(kernel, [kernel.shape[2] - 1, 1], 2)
-    return tf.nn.conv2d(x, inside, 1, "SAME") + border_map(border, shape[1], shape[2])
-
-
-def conv_zeros(x, kernel, b, logs) -> tf.Tensor:
-    """The zero-initialised convolution: (conv3x3(x) + b) * exp(3 logs).
-
-    Args:
-        x: float [B, H, W, in].
-        kernel: float [3, 3, in + 1, out].
-        b: float [out].
-        logs: float [out].
-
-    Returns:
-        float [B, H, W, out].
-    """
-    return (conv3x3(x, kernel) + b) * tf.exp(LOGSCALE_FACTOR * logs)
-
-
-def deinterleave(h) -> list[tf.Tensor]:
-    """Returns the even and the odd channels of h [..., C], as `h[..., 0::2]` and `h[..., 1::2]` do.
-
-    By a transposition, which is faster than strided slices, as is its gradient.
-    """
-    half = h.shape[-1] // 2
-    parts = tf.unstack(tf.transpose(tf.reshape(h, [-1, half, 2]), [2, 0, 1]))
-    shape = tf.concat([tf.shape(h)[:-1], [half]], 0)
-    parts = [tf.reshape(part, shape) for part in parts]
-    return [told_shape(part, [*h.shape[:-1], half]) for part in parts]
 
 
 def network_initial_values(in_channels, out_channels, width, rng: np.random.Generator) -> dict:

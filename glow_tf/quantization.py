@@ -1,6 +1,6 @@
 """Images as integers and as floats, and bits per dimension (appendix A of Theis et al. 2016).
 
-Images are uint8, 0 to 255, whatever `n_bits` is: it keeps the top bits, 2^n_bits values a dimension. The
+Images are uint8, 0 to 255, whatever `n_bits` is: it keeps the top bits, 2^n_bits values per dimension. The
 model's density is over dequantised images,
 x' = floor(x / 2^(8 - n_bits)) / 2^n_bits - 0.5 + u with u uniform on [0, 2^-n_bits).
 """

@@ -52,5 +52,5 @@ def activations(config: glow_tf.GlowConfig) -> int:
 
 def _levels(config):
     """Yields each level's height, width, and half of its channels."""
-    for level, (rows, columns, channels) in enumerate(config.eps_shapes):
-        yield rows, columns, channels // (2 if level == config.n_levels - 1 else 1)
+    for rows, columns, channels in config.level_shapes:
+        yield rows, columns, channels // 2

@@ -12,7 +12,7 @@ class OnePassBijector(tfp.bijectors.Bijector):
     """Base class: value and log-det are computed together, whichever is asked for first.
 
     Subclasses define `_forward_and_log_det(x)` and `_inverse_and_log_det(y)`; both return the log-det
-    of the *forward* direction, one number a batch member. The log-det is left where
+    of the *forward* direction, one number per batch member. The log-det is left where
     `tfb.Bijector` looks for it (the entry "ildj" of the bijector cache), so that
     `forward_log_det_jacobian(x)` after `forward(x)` costs nothing, as does `log_prob(sample())`.
     """
@@ -39,7 +39,7 @@ class OnePassBijector(tfp.bijectors.Bijector):
 
     def _get_parameterization(self):
         # Unique: two of these share no cache, whatever their parameters. Comparing many tensors or networks
-        # at each call would be dear.
+        # at each call would be slow.
         return id(self)
 
     def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):

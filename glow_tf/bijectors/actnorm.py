@@ -9,7 +9,7 @@ from glow_tf.bijectors._parameters import (
     require_all_or_none,
     require_positive_int,
 )
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR, actnorm_statistics, problems
+from glow_tf.layers import LOGSCALE_FACTOR, actnorm_statistics, problems
 from glow_tf.shapes import n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors

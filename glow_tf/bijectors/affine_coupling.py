@@ -6,6 +6,8 @@ from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import common_dtype
 from glow_tf.shapes import require_event
 
+COUPLINGS = ("additive", "affine")  # The place of a word is its number in hps.json.
+
 
 class AffineCoupling(OnePassBijector):
     """The first half of the channels decides how the second half is shifted and scaled.

@@ -9,7 +9,7 @@ from glow_tf.bijectors._parameters import as_parameter, require_positive_int
 from glow_tf.bijectors.actnorm import ActNorm
 from glow_tf.bijectors.affine_coupling import AffineCoupling
 from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
-from glow_tf.data_dependent_init import actnorm_statistics
+from glow_tf.layers import actnorm_statistics
 from glow_tf.networks import CouplingNetwork, network_initial_values
 from glow_tf.shapes import n_channels_of, require_shapes
 

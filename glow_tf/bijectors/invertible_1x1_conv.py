@@ -14,6 +14,7 @@ from glow_tf.bijectors._parameters import (
     require_all_or_none,
     require_positive_int,
 )
+from glow_tf.layers import inverse_matrix, log_abs_det
 from glow_tf.shapes import n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors
@@ -22,37 +23,6 @@ tfb = tfp.bijectors
 def random_orthogonal(n_channels: int, rng: np.random.Generator) -> np.ndarray:
     """Returns a random orthogonal matrix, float64 [C, C], as the original's QR of a normal one."""
     return np.linalg.qr(rng.standard_normal((n_channels, n_channels)))[0]
-
-
-@tf.custom_gradient
-def log_abs_det(w: tf.Tensor):
-    """Returns log|det w| of [..., C, C] in the dtype of `w`, computed in float64.
-
-    By the QR decomposition, as XLA compiles no `tf.linalg.slogdet`; the gradient is the inverse, not QR's.
-    """
-    r = tf.linalg.qr(tf.cast(w, tf.float64)).r
-    value = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(r))), -1)
-
-    def gradient(upstream):
-        return upstream[..., None, None] * tf.linalg.matrix_transpose(inverse_matrix(w))
-
-    return tf.cast(value, w.dtype), gradient
-
-
-def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
-    """Returns the inverse of [..., C, C] in the dtype of `w`, computed in float64.
-
-    Raises:
-        ValueError: if a matrix is singular, or has values that aren't numbers, where that is seen at once; in
-            a tf.function TensorFlow raises its own error.
-    """
-    try:
-        return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            "The matrix of a 1x1 convolution can't be inverted: it is singular, or has values that aren't "
-            "finite."
-        ) from error
 
 
 class _NearIdentity(tfb.AutoCompositeTensorBijector):

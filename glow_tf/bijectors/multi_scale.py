@@ -19,7 +19,7 @@ class MultiScale(OnePassBijector):
 
     Inputs float [..., H, W, C]; the latents are [..., H_l, W_l, C_l], the one that is split off first
     comes first. `tfd.TransformedDistribution` takes it, inverted, with a
-    `tfd.JointDistributionSequential` of one part a level as its base. Its batch shape is that of its parts:
+    `tfd.JointDistributionSequential` of one part per level as its base. Its batch shape is that of its parts:
     of a `TopPrior`'s labels.
 
     #### References
@@ -31,7 +31,7 @@ class MultiScale(OnePassBijector):
         """Makes the bijector.
 
         Args:
-            flows: list of bijectors image -> image, one a level.
+            flows: list of bijectors image -> image, one per level.
             splits: list of bijectors image -> [image that goes on, latent], one less.
             top: bijector image -> image after the last flow, or None.
             validate_args: as in `tfb.Bijector`.
@@ -92,71 +92,60 @@ class MultiScale(OnePassBijector):
     def _last(self):
         return [self._flows[-1]] + ([] if self._top is None else [self._top])
 
-    def _forward_and_log_det(self, x):
-        latents, log_det = [], tf.zeros([], x.dtype)
+    def _walk_forward(self, each, x):
+        """Returns a list, one for each latent, where `each(part, x)` leads through a part."""
+        latents = []
+        for flow, split in zip(self._flows, self._splits, strict=False):
+            x, eps = each(split, each(flow, x))
+            latents.append(eps)
+        for part in self._last():
+            x = each(part, x)
+        return [*latents, x]
 
-        def apply(bijector, x):
+    def _walk_inverse(self, each, latents):
+        """Returns one for the image, where `each(part, y)` leads back through a part."""
+        *latents, y = latents
+        for part in reversed(self._last()):
+            y = each(part, y)
+        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], latents[::-1], strict=True):
+            y = each(flow, each(split, [y, eps]))
+        return y
+
+    def _forward_and_log_det(self, x):
+        log_det = tf.zeros([], x.dtype)
+
+        def each(part, x):
             nonlocal log_det
-            y = bijector.forward(x)
-            log_det += bijector.forward_log_det_jacobian(x, event_ndims=3)
+            y = part.forward(x)
+            log_det += part.forward_log_det_jacobian(x, event_ndims=3)
             return y
 
-        for flow, split in zip(self._flows, self._splits, strict=False):
-            x, eps = apply(split, apply(flow, x))
-            latents.append(eps)
-        for bijector in self._last():
-            x = apply(bijector, x)
-        return [*latents, x], log_det
+        latents = self._walk_forward(each, x)
+        return latents, log_det
 
     def _inverse_and_log_det(self, latents):
-        *latents, y = latents
-        log_det = tf.zeros([], y.dtype)
+        log_det = tf.zeros([], latents[-1].dtype)
 
-        def apply(bijector, y, event_ndims=3):
+        def each(part, y):
             nonlocal log_det
-            x = bijector.inverse(y)
-            log_det -= bijector.inverse_log_det_jacobian(y, event_ndims=event_ndims)
+            x = part.inverse(y)
+            log_det -= part.inverse_log_det_jacobian(y, event_ndims=[3, 3] if isinstance(y, list) else 3)
             return x
 
-        for bijector in reversed(self._last()):
-            y = apply(bijector, y)
-        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], latents[::-1], strict=True):
-            y = apply(flow, apply(split, [y, eps], [3, 3]))
-        return y, log_det
+        x = self._walk_inverse(each, latents)
+        return x, log_det
 
     def _forward_event_shape(self, shape):
-        shapes = []
-        for flow, split in zip(self._flows, self._splits, strict=False):
-            shape, eps = split.forward_event_shape(flow.forward_event_shape(shape))
-            shapes.append(eps)
-        for bijector in self._last():
-            shape = bijector.forward_event_shape(shape)
-        return [*shapes, shape]
+        return self._walk_forward(lambda part, shape: part.forward_event_shape(shape), shape)
 
     def _inverse_event_shape(self, shapes):
-        *shapes, shape = shapes
-        for bijector in reversed(self._last()):
-            shape = bijector.inverse_event_shape(shape)
-        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], shapes[::-1], strict=True):
-            shape = flow.inverse_event_shape(split.inverse_event_shape([shape, eps]))
-        return shape
+        return self._walk_inverse(lambda part, shape: part.inverse_event_shape(shape), shapes)
 
     def _forward_event_shape_tensor(self, shape):
-        shapes = []
-        for flow, split in zip(self._flows, self._splits, strict=False):
-            shape, eps = split.forward_event_shape_tensor(flow.forward_event_shape_tensor(shape))
-            shapes.append(eps)
-        for bijector in self._last():
-            shape = bijector.forward_event_shape_tensor(shape)
-        return [*shapes, shape]
+        return self._walk_forward(lambda part, shape: part.forward_event_shape_tensor(shape), shape)
 
     def _inverse_event_shape_tensor(self, shapes):
-        *shapes, shape = shapes
-        for bijector in reversed(self._last()):
-            shape = bijector.inverse_event_shape_tensor(shape)
-        for flow, split, eps in zip(self._flows[-2::-1], self._splits[::-1], shapes[::-1], strict=True):
-            shape = flow.inverse_event_shape_tensor(split.inverse_event_shape_tensor([shape, eps]))
-        return shape
+        return self._walk_inverse(lambda part, shape: part.inverse_event_shape_tensor(shape), shapes)
 
     def _forward_dtype(self, dtype):
         return [dtype] * len(self._flows)

@@ -1,6 +1,6 @@
 """A level of the flow: one step bijector run over stacked weights in a loop.
 
-With the weights of `depth` steps in one variable `[depth, ...]` a kind, and the steps in a
+With the weights of `depth` steps in one variable `[depth, ...]` per kind, and the steps in a
 `tf.while_loop`, the graph, the time to trace it and the number of the optimizer's operations don't
 depend on the depth; and as each step can be inverted, neither need the activations.
 """

@@ -10,7 +10,7 @@ from glow_tf.bijectors._parameters import (
     require_all_or_none,
     require_positive_int,
 )
-from glow_tf.networks import conv_zeros, deinterleave
+from glow_tf.layers import conv_zeros, deinterleave
 from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
 
 

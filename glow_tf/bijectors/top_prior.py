@@ -6,8 +6,7 @@ import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
 from glow_tf.bijectors._parameters import as_parameter, require_positive_int
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR
-from glow_tf.networks import conv_zeros
+from glow_tf.layers import LOGSCALE_FACTOR, conv_zeros
 from glow_tf.shapes import require_event, require_shapes
 
 

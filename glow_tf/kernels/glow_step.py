@@ -15,10 +15,8 @@ Training, sampling and the export all run the `forward` and `inverse` below.
 
 import tensorflow as tf
 
-from glow_tf.bijectors.invertible_1x1_conv import inverse_matrix, log_abs_det
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.kernels.kernel import Kernel
-from glow_tf.networks import border_patches
+from glow_tf.layers import LOGSCALE_FACTOR, border_patches, inverse_matrix, log_abs_det
 
 # The weights of a step, in their order. In `inverse`, the inverse of m follows them.
 WEIGHTS = ("m", "k1", "b1", "k2", "b2", "k3", "b3")

@@ -5,10 +5,9 @@ import math
 import tensorflow as tf
 
 from glow_tf.bijectors import Squeeze
-from glow_tf.data_dependent_init import LOGSCALE_FACTOR
 from glow_tf.glow import Glow
 from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
-from glow_tf.networks import conv3x3, conv_zeros
+from glow_tf.layers import LOGSCALE_FACTOR, conv3x3, conv_zeros
 
 
 class FrozenGlow(tf.Module):
@@ -16,7 +15,7 @@ class FrozenGlow(tf.Module):
 
     Computed here, once: the fused kernels, the inverse 1x1 convolutions, the log-dets of the weights,
     the border maps and the top prior. The steps of a level are unrolled, not a loop, over one variable
-    `[depth, ...]` a kind of weight. Later changes of the model's variables aren't seen.
+    `[depth, ...]` per kind of weight. Later changes of the model's variables aren't seen.
 
     Latents come in two kinds, which are one where the model has no labels. Given a label, they are those
     of `Glow.encode`, standardised by the prior of that label. Without one, the last latent is standardised
@@ -31,14 +30,14 @@ class FrozenGlow(tf.Module):
         self._kernel = GlowStepKernel(config.flow_permutation, config.additive, config.compute_dtype)
         self._log_det = 0.0
         self._levels, self._splits = [], []
-        for variables, (height, width, _) in zip(model.levels, self.config.eps_shapes, strict=True):
+        for variables, (height, width, _) in zip(model.levels, config.level_shapes, strict=True):
             parameters = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
             weights, log_det = self._kernel.fold(parameters, [height, width])
             weights = [*self._kernel.fold_map(weights, height, width), *self._kernel.fold_inverse(weights)]
             names = [*WEIGHTS, "inverse_m"]
             self._levels.append([_constant(w, name) for w, name in zip(weights, names, strict=True)])
             self._log_det += float(log_det)
-        for split, (height, width, _) in zip(model.splits, model.config.eps_shapes, strict=False):
+        for split, (height, width, _) in zip(model.splits, config.level_shapes, strict=False):
             weights = _split_weights(split, height, width)
             self._splits.append({key: _constant(value, key) for key, value in weights.items()})
         prior, label_prior = _top_prior(model)
@@ -119,7 +118,7 @@ class FrozenGlow(tf.Module):
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
 
     def _steps(self, level):
-        """Returns the weights of each step; one operation a kind for all, whose slices are no copies."""
+        """Returns the weights of each step; one operation per kind for all, whose slices are no copies."""
         return list(zip(*(tf.unstack(tf.convert_to_tensor(w)) for w in self._levels[level]), strict=True))
 
     def _split_moments(self, level, z1):

@@ -139,7 +139,7 @@ class Signatures:
 
         Inputs: images; labels int32 [B].
         Outputs: latents float32 [B, M], what decode takes; level_0, level_1, ... float32 [B, h, w, c], the
-        same a level, the one that is split off first comes first; only where there are labels,
+        same per level, the one that is split off first comes first; only where there are labels,
         latents_without_label float32 [B, M], in the space that manipulate's direction is added in.
         """
         return self._latents(self._dequantize(images), labels)

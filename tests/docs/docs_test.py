@@ -119,7 +119,7 @@ def test_every_flag_of_the_original_is_mapped():
 
 
 def test_names_that_the_originals_are_mapped_to_exist():
-    parts = {"bijectors", "networks", "openai_checkpoint", "optimizers", "quantization", "training"}
+    parts = {"bijectors", "layers", "networks", "openai_checkpoint", "optimizers", "quantization", "training"}
     for name in re.findall(r"`((?:\w+\.)+\w+)", TEXTS["docs/from_openai.md"].partition("## Functions")[2]):
         first = name.partition(".")[0]
         if first == "experiments":

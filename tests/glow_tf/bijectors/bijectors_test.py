@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from glow_tf import bijectors
-from glow_tf.bijectors.invertible_1x1_conv import log_abs_det
+from glow_tf.layers import log_abs_det
 
 
 def test_actnorm_initialize():
