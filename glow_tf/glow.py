@@ -274,16 +274,17 @@ class Glow(tf.Module):
             )
 
     def _initialization_problem(self) -> str | None:
+        """Returns what is wrong with the first normalisation, in the flow's order, that has no scale."""
         for level, variables in enumerate(self.levels):
-            for name in ("actnorm", "l_1", "l_2"):
-                b, logs = (variables[f"{name}_{key}"].numpy() for key in ("b", "logs"))
-                for what, wrong in problems(b, logs).items():
-                    if wrong.any():
-                        step, channel = np.argwhere(wrong)[0]
-                        return (
-                            f"the values that {name} of level {level}, step {step}, normalises {what} in "
-                            f"{wrong[step].sum()} of {wrong.shape[1]} channels (the first is {channel})."
-                        )
+            for step in range(self.config.depth):
+                for name in ("actnorm", "l_1", "l_2"):
+                    b, logs = (variables[f"{name}_{key}"][step].numpy() for key in ("b", "logs"))
+                    for what, wrong in problems(b, logs).items():
+                        if wrong.any():
+                            return (
+                                f"the values that {name} of level {level}, step {step}, normalises {what} in "
+                                f"{wrong.sum()} of {wrong.size} channels (the first is {wrong.argmax()})."
+                            )
         return None
 
     @tf.function(reduce_retracing=True)

@@ -97,7 +97,8 @@ class GlowStepKernel(Kernel):
 
     def enter(self, x):
         """Returns the state of images [N, H, W, C]."""
-        return tf.pad(x, [[0, 0]] * 3 + [[1, 0]], constant_values=1)
+        # Not by tf.pad, for whose constant `tf.vectorized_map` puts 0.
+        return tf.concat([tf.ones_like(x[..., :1]), x], -1)
 
     def leave(self, y):
         """Returns the images of a state."""
