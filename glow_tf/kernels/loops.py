@@ -73,8 +73,9 @@ def segments(memory: str, keep_bytes: int, kernel, x, weights) -> list[tuple]:
     depth = weights[0].shape[0]
     if memory != "reverse":
         return [({"store": Store, "recompute": Recompute}[memory], 0, depth)]
-    step = Store.keep(x, kernel.residual_specs(x, weights))
-    n_stored = keep_bytes // sum(_n_bytes(spec, x) for spec in step) if keep_bytes else 0
+    step = sum(_n_bytes(spec, x) for spec in Store.keep(x, kernel.residual_specs(x, weights)))
+    largest = tf.maximum if tf.is_tensor(step) else max
+    n_stored = keep_bytes // largest(step, 1) if keep_bytes else 0  # A step on an empty batch has 0 bytes.
     if tf.is_tensor(n_stored):
         first_stored = depth - tf.cast(tf.minimum(n_stored, depth), tf.int32)
         return [(Reverse, 0, first_stored), (Store, first_stored, depth)]

@@ -128,7 +128,7 @@ def test_initialisation_from_values_without_spread_is_refused(n):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
-    ("key", "words"), [("invconv_W", "level 0, step 1"), ("l_1_W", "l_1 of level 0, step 0")]
+    ("key", "words"), [("invconv_W", "l_1 of level 0, step 0"), ("l_1_W", "l_1 of level 0, step 0")]
 )
 def test_initialisation_from_values_that_are_no_numbers_is_refused(key, words, value):
     model = Glow(GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=2, width=4), seed=0)
