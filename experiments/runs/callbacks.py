@@ -101,7 +101,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
             self._grids.draw(epoch)
         if seconds:
             logged["images_per_second"] = images / seconds
-        logged["learning_rate"] = float(run.optimizer.learning_rate)
+        logged["learning_rate"] = float(tf.convert_to_tensor(run.optimizer.learning_rate))
         self._board.scalars(epoch - 1, {f"epoch_{name}": value for name, value in logged.items()})
         before = self._train_log.rows[-1]["train_time"] if self._train_log.rows else 0
         self._log(self._train_log, epoch, statistics, train_time=round(before + seconds, 1))

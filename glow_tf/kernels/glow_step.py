@@ -13,6 +13,7 @@ Training, sampling and the export all run the `forward` and `inverse` below.
   oneDNN's filter gradient from many channels to few is up to five times slower.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from glow_tf.kernels.kernel import Kernel
@@ -157,11 +158,15 @@ class GlowStepKernel(Kernel):
 
 
 def _fold_first(p):
-    """Folds the first convolution; see the top of the file for the channel of ones."""
+    """Folds the first convolution; see the top of the file for the channel of ones, here the first one."""
     scale = tf.exp(LOGSCALE_FACTOR * p["l_1_logs"])
     inputs = p["l_1_W"].shape[3]
-    signs = tf.constant([[-1.0]] + [[1.0]] * (inputs - 1), scale.dtype)
-    kernel = tf.roll(p["l_1_W"], 1, 3) * (signs * scale[:, None, None, None, :])  # The border channel first.
+    signs = np.ones([3, 3, inputs, 1])
+    signs[:, :, -1] = -1  # The border channel is the last one.
+    # It is 0 at each position itself. Without this 0 its weight there would have a gradient of rounding, of
+    # which Adamax makes steps of full size.
+    signs[1, 1, -1] = 0
+    kernel = tf.roll(p["l_1_W"] * (tf.constant(signs, scale.dtype) * scale[:, None, None, None, :]), 1, 3)
     return kernel, p["l_1_b"] * scale - tf.reduce_sum(kernel[:, :, :, 0], [1, 2])
 
 

@@ -280,7 +280,10 @@ def test_decay_of_the_second_moment_below_the_first(tmp_path, capsys):
     hyperparameters = tiny_hps(epochs=60, epochs_full_valid=60, epochs_full_sample=60)
     assert warning(hyperparameters) and not warning(tiny_hps(polyak_epochs=2.5))
     for _ in range(2):
-        with pytest.raises(UsageError, match="finite.*last good checkpoint is .*ckpt-.*--polyak_epochs 2.5"):
+        with pytest.raises(
+            UsageError,
+            match="(became nan|aren.t finite).*last good checkpoint is .*ckpt-.*--polyak_epochs 2.5",
+        ):
             train.train(hyperparameters, tmp_path / "run")
         assert "warning: beta2" in capsys.readouterr().err
     run = Run(hyperparameters, tmp_path / "run")
