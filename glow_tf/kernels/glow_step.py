@@ -74,16 +74,18 @@ class GlowStepKernel(Kernel):
 
     def _fold_last(self, p):
         depth, _, _, inputs, out = p["l_last_W"].shape
-        scale = tf.exp(LOGSCALE_FACTOR * p["l_last_logs"])
-        # Split before it is scaled: what TensorFlow has made itself, it multiplies in place.
+        # The scales, in the new order: even channels are shifts, odd ones u; all shifts come first.
+        order = tf.linalg.diag(tf.exp(LOGSCALE_FACTOR * p["l_last_logs"]))
+        if not self._additive:
+            order = tf.concat([order[:, :, 0::2], order[:, :, 1::2]], 2)
         kernel, border = tf.split(tf.reshape(p["l_last_W"], [depth, 9, inputs, out]), [inputs - 1, 1], 2)
-        bias = tf.concat([border[:, :, 0], p["l_last_b"][:, None]], 1) * scale[:, None]
-        kernel *= scale[:, None, None]
-        if not self._additive:  # Even channels are shifts, odd ones u: all shifts first, then all u + 2.
-            shifts_first = lambda t: tf.transpose(tf.reshape(t, [-1, out // 2, 2]), [0, 2, 1])
-            two = tf.constant([[0.0]] * 9 + [[2.0]], bias.dtype) * ([0.0] * (out // 2) + [1.0] * (out // 2))
-            kernel, bias = shifts_first(kernel), tf.reshape(shifts_first(bias), [depth, 10, out]) + two
-        return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), bias
+        kernel = tf.reshape(kernel, [depth, -1, out]) @ order  # Scaled and ordered in one pass.
+        border = tf.concat([border[:, :, 0], p["l_last_b"][:, None]], 1) @ order
+        if not self._additive:
+            plus = np.zeros([10, out])
+            plus[-1, out // 2 :] = 2
+            border += tf.constant(plus, border.dtype)
+        return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), border
 
     def fold_inverse(self, weights):
         """See `Kernel`; the inverse of m."""
