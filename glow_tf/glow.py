@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf import inputs, quantization
+from glow_tf import inputs, quantization, threads
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
 from glow_tf.bijectors.glow_step import step_variables
 from glow_tf.config import COUPLINGS, GlowConfig
@@ -83,6 +83,7 @@ class Glow(tf.Module):
             self.levels[level],
             memory=memory,
             keep_bytes=keep_bytes,
+            n_loops=threads.n_loops(),
             kernel=GlowStepKernel(*kind),
             name=f"level_{level}",
         )

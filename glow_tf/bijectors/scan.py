@@ -45,6 +45,7 @@ class Scan(OnePassBijector):
         *,
         memory="reverse",
         keep_bytes=0,
+        n_loops=1,
         kernel=None,
         validate_args=False,
         name="scan",
@@ -58,6 +59,7 @@ class Scan(OnePassBijector):
             memory: "store", "recompute" or "reverse", see above.
             keep_bytes: int, how much "reverse" keeps of the last steps, see above. A SavedModel can only hold
                 the gradient if it is 0.
+            n_loops: int, how many loops, each over a part of the batch, run at once; see `glow_tf.threads`.
             kernel: a faster equivalent of the steps, a `kernels.kernel.Kernel`; derived from them by default.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
@@ -71,6 +73,8 @@ class Scan(OnePassBijector):
             raise ValueError(f"memory must be one of {loops.MEMORY}, got {memory!r}.")
         if int(keep_bytes) != keep_bytes or keep_bytes < 0:
             raise ValueError(f"keep_bytes must be an integer, at least 0, got {keep_bytes!r}.")
+        if int(n_loops) != n_loops or n_loops < 1:
+            raise ValueError(f"n_loops must be an integer, at least 1, got {n_loops!r}.")
         self._stacked = {key: as_parameter(value) for key, value in parameters.items()}
         depths = {key: value.shape[0] if value.shape.rank else None for key, value in self._stacked.items()}
         if len(set(depths.values())) != 1 or not all(depths.values()):
@@ -81,6 +85,7 @@ class Scan(OnePassBijector):
         self._make_step = make_step
         self._memory = memory
         self._keep_bytes = int(keep_bytes)
+        self._n_loops = int(n_loops)
         self._depth = next(iter(depths.values()))
         self._kernel = kernel or BijectorKernel(make_step, self._stacked)
         template = self.step(0)
@@ -199,6 +204,6 @@ class Scan(OnePassBijector):
         weights, log_det = kernel.fold(stacked, event_shape)
         state = kernel.enter(as_batch(x, n, self._n_channels))
         parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
-        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards)
+        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_loops)
         y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

@@ -89,7 +89,7 @@ def _n_bytes(spec, x):
     return math.prod([spec.dtype.size, *sizes])
 
 
-def run(kernel, parts, x, weights, backwards: bool = False):
+def run(kernel, parts, x, weights, backwards: bool = False, n_loops: int = 1):
     """Runs all steps.
 
     Args:
@@ -98,10 +98,30 @@ def run(kernel, parts, x, weights, backwards: bool = False):
         x: float [N, event], as the steps take it.
         weights: list of tensors [depth, ...].
         backwards: whether the last step is the first to run.
+        n_loops: int, how many loops share the batch. They don't wait for each other.
 
     Returns:
         y, like `x`, and the log-det [N].
     """
+    n = x.shape[0]
+    n_loops = n_loops if n is None else max(1, min(n_loops, n))
+    if n_loops == 1:
+        return _run(kernel, parts, x, weights, backwards)
+    shares = [_run(kernel, parts, share, weights, backwards) for share in _shares(x, n_loops)]
+    y, log_det = (tf.concat(values, 0) for values in zip(*shares, strict=True))
+    return y, log_det
+
+
+def _shares(x, n_loops):
+    """Returns x in parts of equal size, but for one more example in the first ones."""
+    if x.shape[0] is None:
+        size, rest = tf.shape(x)[0] // n_loops, tf.shape(x)[0] % n_loops
+        return tf.split(x, [size + tf.cast(i < rest, tf.int32) for i in range(n_loops)], num=n_loops)
+    size, rest = divmod(x.shape[0], n_loops)
+    return tf.split(x, [size + (i < rest) for i in range(n_loops)])
+
+
+def _run(kernel, parts, x, weights, backwards):
     depth = weights[0].shape[0]
     position = (lambda k: depth - 1 - k) if backwards else (lambda k: k)
 

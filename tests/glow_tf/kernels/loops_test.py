@@ -1,0 +1,79 @@
+"""Several loops over parts of a batch against one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from glow_tf.bijectors import Scan
+from glow_tf.bijectors.glow_step import GlowStep, step_variables
+from glow_tf.kernels.glow_step import GlowStepKernel
+
+
+@pytest.fixture(scope="module")
+def variables():
+    """Of three steps, every weight moved away from its initial value."""
+    rng = np.random.default_rng(0)
+    steps = [GlowStep.initial_values(4, 5, "invconv", False, rng) for _ in range(3)]
+    stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
+    return step_variables({k: v + rng.normal(0, 0.2, v.shape) for k, v in stacked.items()}, "float64")
+
+
+def scan(variables, n_loops, keep_bytes=0):
+    return Scan(
+        lambda p: GlowStep(permutation="invconv", parameters=p),
+        variables,
+        keep_bytes=keep_bytes,
+        n_loops=n_loops,
+        kernel=GlowStepKernel("invconv", False),
+    )
+
+
+def results(flow, variables, x):
+    """Both directions of a Scan, its log-det, and all gradients."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = flow.forward(x)
+        log_det = flow.forward_log_det_jacobian(x)
+        loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(log_det))
+    return [y, log_det, flow.inverse(tf.sin(x)), *tape.gradient(loss, [x, *variables.values()])]
+
+
+def images(n):
+    return tf.constant(np.random.default_rng(n).normal(size=[n, 2, 3, 4]))
+
+
+def test_loops_are_one(variables):
+    """Where some of the steps are kept, and where the run alone knows the batch too: none, fewer than loops, and parts that differ by one."""
+
+    def traced(flow):
+        signature = [tf.TensorSpec([None, 2, 3, 4], tf.float64)]
+        return tf.function(lambda x: results(flow, variables, x), input_signature=signature)
+
+    one, several = scan(variables, 1), scan(variables, 3, keep_bytes=3000)
+    expected, computed = traced(one), traced(several)
+    for n in (0, 1, 5):
+        require_close(computed(images(n)), expected(images(n)))
+    require_close(results(several, variables, images(5)), expected(images(5)))
+
+
+def require_close(values, references):
+    for value, reference in zip(values, references, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-12, atol=1e-12)
+
+
+def test_each_loop_has_its_part(variables):
+    """Eight images in three loops are 3, 3 and 2 in each, by the shapes of the graph's loops."""
+    flow = scan(variables, 3)
+    graph = tf.function(flow.forward).get_concrete_function(tf.TensorSpec([8, 2, 3, 4], tf.float64)).graph
+    sizes = sorted(
+        next(t.shape[0] for t in op.inputs if t.shape.rank == 4 and t.shape[1:3] == [2, 3])
+        for op in graph.get_operations()
+        if op.type in ("While", "StatelessWhile")
+    )
+    assert sizes == [2, 3, 3]
+
+
+@pytest.mark.parametrize("n_loops", [0, -1, 1.5])
+def test_n_loops_is_checked(variables, n_loops):
+    with pytest.raises(ValueError, match="n_loops must be an integer, at least 1, got"):
+        scan(variables, n_loops)

@@ -1,0 +1,67 @@
+"""A Glow that divides its batches over the cores, each time in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from glow_tf import threads
+
+DIVIDED = """
+import numpy as np
+import tensorflow as tf
+import glow_tf
+
+assert glow_tf.threads.use_cores(6, replicas=2) == 3
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert tf.config.threading.get_inter_op_parallelism_threads() == 6
+model = glow_tf.Glow(glow_tf.GlowConfig(image_size=4, n_levels=1, depth=2, width=4), seed=0)
+images = tf.constant(np.random.default_rng(0).integers(0, 256, [5, 4, 4, 3], np.uint8))
+noise = tf.zeros(images.shape)
+for variables in model.levels:
+    variables["l_last_W"].assign(tf.random.stateless_normal(variables["l_last_W"].shape, [0, 1]))
+
+def loops(function, *arguments):
+    graph = tf.function(function).get_concrete_function(*arguments).graph
+    return sum(op.type in ("While", "StatelessWhile") for op in graph.get_operations())
+
+def gradients():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.losses(images, noise=noise)["loss"])
+    return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+assert loops(lambda: model.bits_per_dim(images, noise=noise)) == 3
+assert loops(lambda: model.bits_per_dim(images[:2], noise=noise[:2])) == 2
+assert loops(lambda: model.sample(5, seed=0)) == 3
+assert loops(lambda: model.distribution().log_prob(tf.zeros([5, 4, 4, 3]))) == 3
+assert glow_tf.threads.n_loops() == 1  # Eagerly they would only wait for each other.
+for divided, whole in zip(tf.function(gradients)(), gradients()):
+    np.testing.assert_allclose(divided, whole, rtol=1e-4, atol=1e-4 * np.abs(whole).max())
+"""
+
+TOO_LATE = """
+import tensorflow as tf
+import glow_tf
+
+tf.zeros([]) + 1
+glow_tf.threads.use_cores(2)
+"""
+
+
+def run(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_a_batch_is_divided():
+    done = run(DIVIDED)
+    assert done.returncode == 0, done.stderr
+
+
+def test_too_late():
+    assert "RuntimeError: It is too late to set the number of threads" in run(TOO_LATE).stderr
+
+
+@pytest.mark.parametrize("arguments", [dict(n=0), dict(n=-2), dict(n=1.5), dict(n=2, replicas=0)])
+def test_numbers_are_checked(arguments):
+    with pytest.raises(ValueError, match="at least 1"):
+        threads.use_cores(**arguments)
