@@ -43,7 +43,7 @@ def images(n):
 
 
 def test_loops_are_one(variables):
-    """Where some of the steps are kept, and where the run alone knows the batch too: none, fewer than loops, and parts that differ by one."""
+    """Where some of the steps are kept, for none, fewer than loops, and parts that differ by one."""
 
     def traced(flow):
         signature = [tf.TensorSpec([None, 2, 3, 4], tf.float64)]
