@@ -1,20 +1,28 @@
 """Times and memory of this Glow, beside its peers and beside its convolutions alone.
 
-    python -m experiments.benchmark --out logs/benchmark      # all of it, a quarter of an hour
+    python -m experiments.benchmark --out logs/benchmark      # all of it, half an hour
+    python -m experiments.benchmark --part cores              # one part of it
     python -m experiments.benchmark --quick                   # under two minutes
     python -m experiments.benchmark --profile                 # which operations take the time
 
-Everything runs on one core in one thread: three levels, 32x32x3 images, K steps per level, W hidden
-channels, batches of B. Each model has a process of its own; they make their steps in turn, one after the
-other, so that whatever else the machine does meets all of them. A cell is the median time of a step, and
-in brackets the median of its ratio to the convolutions' step of the same round, with the quartiles.
+Three levels, 32x32x3 images, K steps per level, W hidden channels, batches of B. Each model has a process of
+its own; they make their steps in turn, one after the other, so that whatever else the machine does meets all
+of them. A cell is the median time of a step, and in brackets the median of its ratio to the convolutions'
+step of the same round, with the quartiles. The parts:
+
+one_core  everything on one core in one thread
+depth     start-up and memory against the depth, on one core
+cores     all cores, each peer with as many threads; the ratios are to the convolutions on as many cores
+loops     one Glow's steps with other numbers of loops over parts of a batch, and as TensorFlow uses threads
+
 Peers are measured where they are installed: pip install normflows nflows distrax optax
 
 Prints tables in Markdown; with --out, writes them as benchmark.md, all numbers as benchmark.json, and
-benchmark.png, time and memory against the depth.
+benchmark.png, time and memory against the depth, and cores.png, time against the number of cores.
 """
 
 import json
+import os
 import pathlib
 
 from absl import flags
@@ -23,7 +31,7 @@ from tqdm.auto import tqdm
 from experiments import cli
 from experiments.bench import models, profile, tables
 from experiments.bench.measuring import measure
-from experiments.bench.models import CONVOLUTIONS, DEFAULT, MODELS
+from experiments.bench.models import CONVOLUTIONS, DEFAULT, MODELS, PEERS
 
 FLAGS = flags.FLAGS
 
@@ -37,42 +45,78 @@ COLUMNS = {
     "encode": TRAIN8 | dict(task="encode"),
     "decode": TRAIN8 | dict(task="decode"),
 }
+CORE_COLUMNS = [title for title in COLUMNS if title not in ("train K=32 W=128 B=16", "encode", "decode")]
 DEPTHS = (4, 8, 16, 32, 64)
 LARGE_BATCH = 144
+LOOP_BATCHES, LOOP_WIDTHS = (1, 16, 64), (64, 128, 512)
+PARTS = ("one_core", "depth", "cores", "loops")
 
 
 def define_flags():
-    flags.DEFINE_string("out", None, "Folder for benchmark.md, benchmark.json and benchmark.png.")
+    flags.DEFINE_string("out", None, "Folder for benchmark.md, benchmark.json and the pictures.")
     flags.DEFINE_integer("rounds", 11, "Timed steps of each model.", lower_bound=3)
+    flags.DEFINE_multi_enum("part", PARTS, PARTS, "Which parts; may be given several times. Default: all.")
     flags.DEFINE_bool("quick", False, "Only training and log_prob at K=8, and of the peers only tfb.Glow.")
     flags.DEFINE_bool("profile", False, "Print the operations of a training step and their times instead.")
 
 
-def full(rounds: int) -> tuple[str, dict]:
-    """Measures everything; returns the tables, and all numbers: `columns`, `sweep` and `large`."""
-    specs = {title: models.specs_of(column, MODELS) for title, column in COLUMNS.items()}
-    specs_of_depth = {}
-    for depth in DEPTHS:
-        if depth not in (8, 32):  # Those are columns.
-            names = [CONVOLUTIONS, "Glow, store", DEFAULT] + (["tfb.Glow"] if depth < 32 else [])
-            specs_of_depth[depth] = models.specs_of(TRAIN8 | dict(depth=depth), names)
-    large_specs = {
-        depth: models.specs_of(TRAIN8 | dict(depth=depth, batch=LARGE_BATCH), ["Glow, store", DEFAULT])
-        for depth in (8, 64)
+def one_core(rounds: int) -> tuple[str, dict]:
+    """Measures all models on one core; returns the table and the results by column."""
+    groups = {title: models.specs_of(column, MODELS) for title, column in COLUMNS.items()}
+    columns = _measure(groups, rounds)
+    return tables.of_times(columns), columns
+
+
+def depth(rounds: int) -> tuple[str, dict]:
+    """Measures start-up and memory against the depth; returns the table, and `sweep` and `large`."""
+    del rounds  # Times are beside the point.
+    names = [CONVOLUTIONS, "Glow, store", DEFAULT]
+    groups = {k: models.specs_of(TRAIN8 | dict(depth=k), names + [*PEERS] * (k in (8, 32))) for k in DEPTHS}
+    sweep = _measure(groups, 3)
+    # One model at a time: these need memory.
+    large = {
+        k: {name: _measure({name: models.specs_of(column, [name])}, 1)[name][name] for name in names[1:]}
+        for k, column in ((k, TRAIN8 | dict(depth=k, batch=LARGE_BATCH)) for k in (8, 64))
     }
-    groups = [*specs.values(), *specs_of_depth.values(), *large_specs.values()]
-    with tqdm(total=sum(map(len, groups)), unit="model") as progress:
-        columns = {title: measure(group, rounds, progress) for title, group in specs.items()}
-        sweep = {depth: measure(group, 5, progress) for depth, group in specs_of_depth.items()}
-        # One model at a time: these need memory.
-        large = {
-            depth: {name: measure({name: spec}, 1, progress)[name] for name, spec in group.items()}
-            for depth, group in large_specs.items()
-        }
-    sweep |= {8: columns["train K=8 W=128 B=16"], 32: columns["train K=32 W=128 B=16"]}
-    sweep = {depth: sweep[depth] for depth in DEPTHS}
-    text = tables.of_times(columns) + "\n\n" + tables.of_depths(sweep, large)
-    return text, dict(columns=columns, sweep=sweep, large=large)
+    return tables.of_depths(sweep, large), dict(sweep=sweep, large=large)
+
+
+def cores(rounds: int) -> tuple[str, dict]:
+    """Measures on all cores, and training on fewer; returns the table, and the results by column and cores."""
+    n = len(os.sched_getaffinity(0))
+    ours, peers = [CONVOLUTIONS, DEFAULT], [name for name in PEERS if name != "tfb.Glow"]
+    alone = lambda column: {f"{DEFAULT}, one core": models.specs_of(column, [DEFAULT])[DEFAULT]}
+    groups = {
+        title: models.specs_of(COLUMNS[title], ours + peers, n) | alone(COLUMNS[title])
+        for title in CORE_COLUMNS
+    }
+    columns = _measure(groups, rounds)
+    numbers = sorted({1, n} | {2**i for i in range(10) if 2**i < n})
+    sweep = _measure({k: models.specs_of(TRAIN8, [*ours, "normflows"], k) for k in numbers}, rounds)
+    return tables.of_times(columns), dict(columns=columns, sweep=sweep)
+
+
+def loops(rounds: int) -> tuple[str, dict]:
+    """Measures numbers of loops for small and large batches and networks; returns the table and results."""
+    n = len(os.sched_getaffinity(0))
+    ways = {"one loop": dict(loops=1, threads=1)} | {
+        f"{k} loops": dict(loops=k, threads=1) for k in sorted({2, n, 2 * n})
+    }
+    ways["one loop, TensorFlow's threads"] = dict(loops=1, threads=n)
+    groups = {}
+    for task in ("train", "log_prob"):
+        for batch in LOOP_BATCHES:
+            for width in LOOP_WIDTHS:
+                column = TRAIN8 | dict(task=task, batch=batch, width=width, depth=4)
+                spec = models.specs_of(column, [DEFAULT], n)[DEFAULT]
+                groups[f"{task} B={batch} W={width}"] = {name: spec | way for name, way in ways.items()}
+    results = _measure(groups, rounds)
+    return tables.of_ways(results), results
+
+
+def _measure(groups, rounds):
+    with tqdm(total=sum(map(len, groups.values())), unit="model") as progress:
+        return {title: measure(group, rounds, progress) for title, group in groups.items()}
 
 
 def quick(rounds: int) -> tuple[str, dict]:
@@ -81,10 +125,8 @@ def quick(rounds: int) -> tuple[str, dict]:
         "train K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT, "Glow, reverse, mixed_bfloat16", "tfb.Glow"],
         "log_prob K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT],
     }
-    specs = {title: models.specs_of(COLUMNS[title], group) for title, group in names.items()}
-    with tqdm(total=sum(map(len, specs.values())), unit="model") as progress:
-        columns = {title: measure(group, rounds, progress) for title, group in specs.items()}
-    return tables.of_times(columns), dict(columns=columns)
+    columns = _measure({k: models.specs_of(COLUMNS[k], group) for k, group in names.items()}, rounds)
+    return tables.of_times(columns), columns
 
 
 def main(argv):
@@ -93,15 +135,23 @@ def main(argv):
         for name in (CONVOLUTIONS, DEFAULT):
             print(f"{name}, train K=8 W=128 B=16\n{profile.table(TRAIN8 | MODELS[name])}\n")
         return
-    text, numbers = quick(FLAGS.rounds) if FLAGS.quick else full(FLAGS.rounds)
+    if FLAGS.quick:
+        measured = {"quick": quick(FLAGS.rounds)}
+    else:
+        measure_part = dict(one_core=one_core, depth=depth, cores=cores, loops=loops)
+        measured = {part: measure_part[part](FLAGS.rounds) for part in PARTS if part in FLAGS.part}
+    text = "\n\n".join(table for table, _ in measured.values())
     print(text)
     if FLAGS.out:
         out = pathlib.Path(FLAGS.out)
         out.mkdir(parents=True, exist_ok=True)
+        numbers = {part: results for part, (_, results) in measured.items()}
         (out / "benchmark.md").write_text(text + "\n")
         (out / "benchmark.json").write_text(json.dumps(numbers, indent=1) + "\n")
-        if "sweep" in numbers:
-            tables.plot(numbers["sweep"], out / "benchmark.png")
+        if "depth" in numbers:
+            tables.plot(numbers["depth"]["sweep"], out / "benchmark.png")
+        if "cores" in numbers:
+            tables.plot_cores(numbers["cores"]["sweep"], out / "cores.png")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What `experiments.benchmark` measures: this Glow, its peers, and the convolutions alone.
 
 Each module's `build(spec)` returns a `Built`. A spec is a dict: task ("train", "log_prob", "sample",
-"encode" or "decode"), depth, width, batch; for `glow`, memory and dtype too. All have three levels and
-32x32x3 images.
+"encode" or "decode"), depth, width, batch; cores, that its process may run on, and threads, that each
+operation may have; for `glow` and `convolutions` loops, which share the batch; for `glow` memory and dtype
+too. All have three levels and 32x32x3 images.
 """
 
 import dataclasses

@@ -4,10 +4,16 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.bench import Built, level_shapes
+from glow_tf import threads
 
 
 def build(spec) -> Built:
-    """Returns the three convolutions of each step, chained; "train" differentiates them by all kernels."""
+    """Returns the three convolutions of each step, chained; "train" differentiates them by all kernels.
+
+    With several loops each has its part of the batch.
+    """
+    if spec["loops"] > 1:
+        threads.use_cores(spec["loops"])
     rng = np.random.default_rng(0)
     new = lambda *shape: tf.Variable(rng.normal(0, 0.05, shape).astype(np.float32))
     width, batch = spec["width"], spec["batch"]
@@ -19,6 +25,11 @@ def build(spec) -> Built:
         kernels.append([step() for _ in range(spec["depth"])])
 
     def forward():
+        sizes = [len(part) for part in np.array_split(range(batch), min(spec["loops"], batch))]
+        parts = zip(*(tf.split(h, sizes) for h in inputs), strict=True)
+        return tf.add_n([chain(part) for part in parts])
+
+    def chain(inputs):
         sums = []
         for h, level in zip(inputs, kernels, strict=True):
             channels = h.shape[-1]

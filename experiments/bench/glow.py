@@ -8,6 +8,8 @@ from experiments import bench
 
 def build(spec) -> bench.Built:
     """Returns the task; a training step is the gradient and an Adamax update with its Polyak average."""
+    if spec["loops"] > 1:
+        glow_tf.threads.use_cores(spec["loops"])
     batch = spec["batch"]
     images = tf.constant(bench.images(batch))
     noise = tf.zeros(images.shape)

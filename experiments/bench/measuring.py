@@ -1,24 +1,26 @@
-"""Models measured side by side, each in a process of its own on one core."""
+"""Models measured side by side, each in a process of its own."""
 
 import json
 import os
 import subprocess
 import sys
 
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 class Worker:
     """A process with one model, which makes a step at each call of `step`."""
 
     def __init__(self, spec: dict):
-        """The first step has been made when this returns."""
-        threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = dict.fromkeys(threads, "1") | dict(
-            XLA_FLAGS="--xla_cpu_multi_thread_eigen=false",
+        """The first step has been made when this returns; the process has the cores and threads of `spec`."""
+        multi_thread = str(spec["threads"] > 1).lower()
+        environment = dict.fromkeys(_THREADS, str(spec["threads"])) | dict(
+            XLA_FLAGS=f"--xla_cpu_multi_thread_eigen={multi_thread}",
             TF_CPP_MIN_LOG_LEVEL="3",
             CUDA_VISIBLE_DEVICES="",
             JAX_PLATFORMS="cpu",
         )
-        core = {max(os.sched_getaffinity(0))}
+        cores = set(sorted(os.sched_getaffinity(0))[-spec["cores"] :])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.bench.worker", json.dumps(spec)],
             stdin=subprocess.PIPE,
@@ -26,7 +28,7 @@ class Worker:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, core),
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         self.result = spec | self._answer() | dict(seconds=[])
 

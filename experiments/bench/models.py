@@ -20,8 +20,12 @@ PEERS = {
 MODELS = {CONVOLUTIONS: dict(model="convolutions")} | OURS | {k: dict(model=v) for k, v in PEERS.items()}
 
 
-def specs_of(column: dict, names) -> dict[str, dict]:
-    """Returns the specs of the models that can do a column's task and are installed."""
+def specs_of(column: dict, names, cores: int = 1) -> dict[str, dict]:
+    """Returns the specs of the models that can do a column's task and are installed.
+
+    On several cores a Glow, like the convolutions, has as many loops over parts of a batch, and each other
+    model as many threads for each operation.
+    """
     specs = {}
     for name in names:
         model = MODELS[name]["model"]
@@ -32,5 +36,7 @@ def specs_of(column: dict, names) -> dict[str, dict]:
             continue
         if name in PEERS and name != "tfb.Glow" and importlib.util.find_spec(model) is None:
             continue
-        specs[name] = column | MODELS[name]
+        divides = name == CONVOLUTIONS or name in OURS
+        threads = dict(loops=cores, threads=1) if divides else dict(loops=1, threads=cores)
+        specs[name] = column | MODELS[name] | dict(cores=cores) | threads
     return specs

@@ -36,7 +36,7 @@ def _step(channels, width):
 
 def build(spec) -> bench.Built:
     """Returns the task, with torch's Adam."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     multi_scale = transforms.MultiscaleCompositeTransform(bench.LEVELS)
     for size, channels in bench.level_shapes():

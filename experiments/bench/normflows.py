@@ -8,7 +8,7 @@ from experiments import bench
 
 def build(spec) -> bench.Built:
     """Returns the task, with torch's Adam."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     bases, flows, merges = [], [], []
     for level in reversed(range(bench.LEVELS)):  # From the deepest to the image.

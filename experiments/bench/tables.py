@@ -5,7 +5,7 @@ import statistics
 
 import matplotlib
 
-from experiments.bench.models import CONVOLUTIONS, DEFAULT, MODELS, PEERS
+from experiments.bench.models import CONVOLUTIONS, DEFAULT, PEERS
 
 
 def ratios(results: dict, name: str) -> list[float]:
@@ -16,7 +16,7 @@ def ratios(results: dict, name: str) -> list[float]:
 
 def of_times(columns: dict[str, dict]) -> str:
     """Returns the Markdown table of step times."""
-    names = [name for name in MODELS if any(name in results for results in columns.values())]
+    names = list(dict.fromkeys(name for results in columns.values() for name in results))
     rows = [["seconds per step (ratio to the convolutions alone, quartiles)", *columns]]
     for name in names:
         row = [name]
@@ -54,6 +54,17 @@ def of_depths(sweep: dict[int, dict], large: dict[int, dict]) -> str:
     return _markdown(rows)
 
 
+def of_ways(groups: dict[str, dict]) -> str:
+    """Returns the Markdown table of one model's step times, run in several ways."""
+    ways = list(next(iter(groups.values())))
+    rows = [["milliseconds per step", *ways]]
+    for title, results in groups.items():
+        medians = [1e3 * statistics.median(results[way]["seconds"]) for way in ways]
+        cells = [f"**{m:.1f}**" if m == min(medians) else f"{m:.1f}" for m in medians]
+        rows.append([title, *cells])
+    return _markdown(rows)
+
+
 def activations(small: dict, large: dict) -> float:
     """Returns the memory that one more image takes, in MB."""
     return (large["peak_rss_mb"] - small["peak_rss_mb"]) / (large["batch"] - small["batch"])
@@ -81,4 +92,20 @@ def plot(sweep: dict[int, dict], file: pathlib.Path):
         axes.grid(alpha=0.3)
     times.legend()
     figure.suptitle("32x32x3, three levels, width 128, batch 16, float32, one core")
+    figure.savefig(file, dpi=120)
+
+
+def plot_cores(sweep: dict[int, dict], file: pathlib.Path):
+    """Draws the time of a training step against the number of cores."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
+    for name in sweep[1]:
+        times = [statistics.median(results[name]["seconds"]) for results in sweep.values()]
+        axes.plot(list(sweep), times, marker="o", label=name, color="grey" if name == CONVOLUTIONS else None)
+    axes.set(xlabel="cores", title="seconds per training step", xticks=list(sweep), ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.suptitle("32x32x3, three levels, K=8, width 128, batch 16, float32")
     figure.savefig(file, dpi=120)
