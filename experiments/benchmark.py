@@ -71,7 +71,8 @@ def depth(rounds: int) -> tuple[str, dict]:
     """Measures start-up and memory against the depth; returns the table, and `sweep` and `large`."""
     del rounds  # Times are beside the point.
     names = [CONVOLUTIONS, "Glow, store", DEFAULT]
-    groups = {k: models.specs_of(TRAIN8 | dict(depth=k), names + [*PEERS] * (k in (8, 32))) for k in DEPTHS}
+    peers = {8: [*PEERS], 32: [*PEERS], 64: []}
+    groups = {k: models.specs_of(TRAIN8 | dict(depth=k), names + peers.get(k, ["tfb.Glow"])) for k in DEPTHS}
     sweep = _measure(groups, 3)
     # One model at a time: these need memory.
     large = {
@@ -82,7 +83,7 @@ def depth(rounds: int) -> tuple[str, dict]:
 
 
 def cores(rounds: int) -> tuple[str, dict]:
-    """Measures on all cores, and training on fewer; returns the table, and the results by column and cores."""
+    """Measures on all cores, and training on fewer; returns the table, and `columns` and `sweep`."""
     n = len(os.sched_getaffinity(0))
     ours, peers = [CONVOLUTIONS, DEFAULT], [name for name in PEERS if name != "tfb.Glow"]
     alone = lambda column: {f"{DEFAULT}, one core": models.specs_of(column, [DEFAULT])[DEFAULT]}

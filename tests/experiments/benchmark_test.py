@@ -6,22 +6,43 @@ from tqdm import tqdm
 from experiments.bench import measuring, models, tables
 
 TINY = dict(depth=1, width=4, batch=2)
+NAMES = [models.CONVOLUTIONS, models.DEFAULT]
 
 
-@pytest.mark.parametrize("task", ["train", "decode"])
-def test_models_take_turns(task):
-    names = [models.CONVOLUTIONS, models.DEFAULT]
-    specs = models.specs_of(TINY | dict(task=task), names)
+@pytest.fixture(scope="module", params=[("train", 2), ("decode", 1)], ids=["train", "decode"])
+def results(request):
+    """Of the convolutions and this Glow, on two cores (if there are) and on one."""
+    task, cores = request.param
+    specs = models.specs_of(TINY | dict(task=task), NAMES, cores)
     with tqdm(disable=True) as progress:
-        results = measuring.measure(specs, 3, progress)
-    assert list(results) == names
+        return measuring.measure(specs, 3, progress)
+
+
+def test_models_take_turns(results):
+    assert list(results) == NAMES
     for result in results.values():
         assert len(result["seconds"]) == 3 and min(result["seconds"]) > 0
         assert result["peak_rss_mb"] > 100
-    table = tables.of_times({task: results}).splitlines()
-    assert [row.split("|")[1].strip() for row in table[2:]] == names
+        assert result["loops"] == result["cores"] and result["threads"] == 1
+
+
+def test_tables_and_pictures(results, tmp_path):
+    table = tables.of_times({"a task": results}).splitlines()
+    assert [row.split("|")[1].strip() for row in table[2:]] == NAMES
+    table = tables.of_ways({"a task": results}).splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[2:-1]] == NAMES
+    assert table[2].startswith("| a task |") and table[2].count("**") == 2  # The fastest one is bold.
+    tables.plot_cores({1: results, 2: results}, tmp_path / "cores.png")
+    assert (tmp_path / "cores.png").stat().st_size > 10_000
+
+
+def test_peers_have_as_many_threads():
+    column = TINY | dict(task="train")
+    ours, peer = models.specs_of(column, [models.DEFAULT, "tfb.Glow"], 4).values()
+    assert [ours[key] for key in ("cores", "threads", "loops")] == [4, 1, 4]
+    assert [peer[key] for key in ("cores", "threads", "loops")] == [4, 4, 1]
 
 
 def test_failure_is_told():
     with pytest.raises(RuntimeError, match="no_such_module"):
-        measuring.Worker(TINY | dict(task="train", model="no_such_module"))
+        measuring.Worker(TINY | dict(task="train", model="no_such_module", cores=1, threads=1))
