@@ -14,11 +14,13 @@ one_core  everything on one core in one thread
 depth     start-up and memory against the depth, on one core
 cores     all cores, each peer with as many threads; the ratios are to the convolutions on as many cores
 loops     one Glow's steps with other numbers of loops over parts of a batch, and as TensorFlow uses threads
+memory    peak memory of the first training step of large images, on all cores; an hour, and only if asked for
 
 Peers are measured where they are installed: pip install normflows nflows distrax optax
 
 Prints tables in Markdown; with --out, writes them as benchmark.md, all numbers as benchmark.json, and
-benchmark.png, time and memory against the depth, and cores.png, time against the number of cores.
+benchmark.png, time and memory against the depth, cores.png, time against the number of cores, and
+memory.png, memory against the images' size and the depth.
 """
 
 import json
@@ -30,7 +32,7 @@ from tqdm.auto import tqdm
 
 from experiments import cli
 from experiments.bench import models, profile, tables
-from experiments.bench.measuring import measure
+from experiments.bench.measuring import Worker, measure
 from experiments.bench.models import CONVOLUTIONS, DEFAULT, MODELS, PEERS
 
 FLAGS = flags.FLAGS
@@ -49,13 +51,19 @@ CORE_COLUMNS = [title for title in COLUMNS if title not in ("train K=32 W=128 B=
 DEPTHS = (4, 8, 16, 32, 64)
 LARGE_BATCH = 144
 LOOP_BATCHES, LOOP_WIDTHS = (1, 16, 64), (64, 128, 512)
-PARTS = ("one_core", "depth", "cores", "loops")
+LARGE = dict(task="train", batch=8, width=256)
+LARGE_SIZES = (512, 768, 1024)  # At K=16.
+LARGE_DEPTHS = (4, 8, 16, 32, 64)  # At 256x256.
+NORMFLOWS_FITS = [(256, 4), (256, 8), (256, 16)]  # In 24 GB.
+PARTS = ("one_core", "depth", "cores", "loops", "memory")
 
 
 def define_flags():
     flags.DEFINE_string("out", None, "Folder for benchmark.md, benchmark.json and the pictures.")
     flags.DEFINE_integer("rounds", 11, "Timed steps of each model.", lower_bound=3)
-    flags.DEFINE_multi_enum("part", PARTS, PARTS, "Which parts; may be given several times. Default: all.")
+    flags.DEFINE_multi_enum(
+        "part", PARTS[:-1], PARTS, "Which parts; may be given several times. Default: all but memory."
+    )
     flags.DEFINE_bool("quick", False, "Only training and log_prob at K=8, and of the peers only tfb.Glow.")
     flags.DEFINE_bool("profile", False, "Print the operations of a training step and their times instead.")
 
@@ -115,6 +123,19 @@ def loops(rounds: int) -> tuple[str, dict]:
     return tables.of_ways(results), results
 
 
+def memory(rounds: int) -> tuple[str, dict]:
+    """Measures the memory of large images; returns the table, and the results by size and depth."""
+    del rounds
+    n = len(os.sched_getaffinity(0))
+    results = {}
+    for size, k in tqdm([(256, k) for k in LARGE_DEPTHS] + [(size, 16) for size in LARGE_SIZES]):
+        names = [DEFAULT] + ["normflows"] * ((size, k) in NORMFLOWS_FITS)
+        specs = models.specs_of(LARGE | dict(depth=k, size=size), names, n)
+        # One at a time, and its first step alone, which takes minutes.
+        results[f"{size}x{size} K={k}"] = {name: Worker(spec).stop() for name, spec in specs.items()}
+    return tables.of_memory(results), results
+
+
 def _measure(groups, rounds):
     with tqdm(total=sum(map(len, groups.values())), unit="model") as progress:
         return {title: measure(group, rounds, progress) for title, group in groups.items()}
@@ -139,7 +160,7 @@ def main(argv):
     if FLAGS.quick:
         measured = {"quick": quick(FLAGS.rounds)}
     else:
-        measure_part = dict(one_core=one_core, depth=depth, cores=cores, loops=loops)
+        measure_part = dict(one_core=one_core, depth=depth, cores=cores, loops=loops, memory=memory)
         measured = {part: measure_part[part](FLAGS.rounds) for part in PARTS if part in FLAGS.part}
     text = "\n\n".join(table for table, _ in measured.values())
     print(text)
@@ -153,6 +174,8 @@ def main(argv):
             tables.plot(numbers["depth"]["sweep"], out / "benchmark.png")
         if "cores" in numbers:
             tables.plot_cores(numbers["cores"]["sweep"], out / "cores.png")
+        if "memory" in numbers:
+            tables.plot_memory(numbers["memory"], out / "memory.png")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Each module's `build(spec)` returns a `Built`. A spec is a dict: task ("train", "log_prob", "sample",
 "encode" or "decode"), depth, width, batch; cores, that its process may run on, and threads, that each
 operation may have; for `glow` and `convolutions` loops, which share the batch; for `glow` memory and dtype
-too. All have three levels and 32x32x3 images.
+too; for `glow` and `normflows` the images' size, 32 unless given. All have three levels.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ class Built:
     version: str
 
 
-def images(batch: int) -> np.ndarray:
-    """Returns random images, uint8 [batch, 32, 32, 3], the same each time."""
-    return np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, CHANNELS), np.uint8)
+def images(batch: int, size: int = SIZE) -> np.ndarray:
+    """Returns random images, uint8 [batch, size, size, 3], the same each time."""
+    return np.random.default_rng(0).integers(0, 256, (batch, size, size, CHANNELS), np.uint8)
 
 
-def dequantized(batch: int) -> np.ndarray:
+def dequantized(batch: int, size: int = SIZE) -> np.ndarray:
     """Returns the same images as floats, dequantised, in [-0.5, 0.5)."""
-    x = images(batch)
+    x = images(batch, size)
     noise = np.random.default_rng(1).random(x.shape, np.float32)
     return ((x + noise) / 256 - 0.5).astype(np.float32)
 
 
-def level_shapes() -> list[tuple[int, int]]:
+def level_shapes(size: int = SIZE) -> list[tuple[int, int]]:
     """Returns (height, channels) of each level, after its squeeze."""
-    return [(SIZE >> (level + 1), CHANNELS << (level + 2)) for level in range(LEVELS)]
+    return [(size >> (level + 1), CHANNELS << (level + 2)) for level in range(LEVELS)]

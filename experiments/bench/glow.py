@@ -10,12 +10,12 @@ def build(spec) -> bench.Built:
     """Returns the task; a training step is the gradient and an Adamax update with its Polyak average."""
     if spec["loops"] > 1:
         glow_tf.threads.use_cores(spec["loops"])
-    batch = spec["batch"]
-    images = tf.constant(bench.images(batch))
+    batch, size = spec["batch"], spec.get("size", bench.SIZE)
+    images = tf.constant(bench.images(batch, size))
     noise = tf.zeros(images.shape)
     model = glow_tf.Glow(
         glow_tf.GlowConfig(
-            image_size=bench.SIZE,
+            image_size=size,
             n_channels=bench.CHANNELS,
             n_levels=bench.LEVELS,
             depth=spec["depth"],

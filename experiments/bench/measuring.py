@@ -40,8 +40,15 @@ class Worker:
 
     def step(self):
         """Waits for one more step, and keeps its time."""
+        self.result["seconds"].append(self._seconds())
+
+    def warm_up(self):
+        """Waits for one more step: some allocate, or look for their fastest algorithm, in the second one too."""
+        self._seconds()
+
+    def _seconds(self):
         print(file=self._process.stdin, flush=True)
-        self.result["seconds"].append(self._answer()["seconds"])
+        return self._answer()["seconds"]
 
     def stop(self) -> dict:
         """Ends the process; returns everything that was measured."""
@@ -57,6 +64,7 @@ def measure(specs: dict[str, dict], rounds: int, progress) -> dict[str, dict]:
     for name, spec in specs.items():
         progress.set_postfix_str(f"{name}, K={spec['depth']}: starting")
         workers[name] = Worker(spec)
+        workers[name].warm_up()
         progress.update()
     progress.set_postfix_str("timing")
     for _ in range(rounds):

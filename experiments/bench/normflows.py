@@ -10,9 +10,10 @@ def build(spec) -> bench.Built:
     """Returns the task, with torch's Adam."""
     torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
+    image_size = spec.get("size", bench.SIZE)
     bases, flows, merges = [], [], []
     for level in reversed(range(bench.LEVELS)):  # From the deepest to the image.
-        size, channels = bench.level_shapes()[level]
+        size, channels = bench.level_shapes(image_size)[level]
         blocks = [
             nf.flows.GlowBlock(channels, spec["width"], split_mode="channel", scale=True)
             for _ in range(spec["depth"])
@@ -23,7 +24,7 @@ def build(spec) -> bench.Built:
             merges.append(nf.flows.Merge())
         bases.append(nf.distributions.GlowBase((channels if last else channels // 2, size, size)))
     model = nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
-    x = torch.from_numpy(bench.dequantized(spec["batch"])).permute(0, 3, 1, 2).contiguous()
+    x = torch.from_numpy(bench.dequantized(spec["batch"], image_size)).permute(0, 3, 1, 2).contiguous()
     with torch.no_grad():
         model.log_prob(x, None)  # Data-dependent initialisation.
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)

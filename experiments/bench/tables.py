@@ -65,6 +65,16 @@ def of_ways(groups: dict[str, dict]) -> str:
     return _markdown(rows)
 
 
+def of_memory(results: dict[str, dict]) -> str:
+    """Returns the Markdown table of peak memory."""
+    names = list(dict.fromkeys(name for found in results.values() for name in found))
+    rows = [["peak RSS, GB", *results]]
+    for name in names:
+        cells = (found.get(name) for found in results.values())
+        rows.append([name, *(f"{cell['peak_rss_mb'] / 1000:.1f}" if cell else "" for cell in cells)])
+    return _markdown(rows)
+
+
 def activations(small: dict, large: dict) -> float:
     """Returns the memory that one more image takes, in MB."""
     return (large["peak_rss_mb"] - small["peak_rss_mb"]) / (large["batch"] - small["batch"])
@@ -108,4 +118,30 @@ def plot_cores(sweep: dict[int, dict], file: pathlib.Path):
     axes.grid(alpha=0.3)
     axes.legend()
     figure.suptitle("32x32x3, three levels, K=8, width 128, batch 16, float32")
+    figure.savefig(file, dpi=120)
+
+
+def plot_memory(results: dict[str, dict], file: pathlib.Path):
+    """Draws peak memory against the depth and against the images' size."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+    found = [r for results_of in results.values() for r in results_of.values()]
+    for ax, x, label, fixed in (
+        (axes[0], "depth", "depth K (steps of flow per level), 256x256", dict(size=256)),
+        (axes[1], "size", "height and width, K=16", dict(depth=16)),
+    ):
+        for model in dict.fromkeys(r["model"] for r in found):
+            points = sorted(
+                (r[x], r["peak_rss_mb"] / 1000)
+                for r in found
+                if r["model"] == model and fixed.items() <= r.items()
+            )
+            ax.plot(*zip(*points, strict=True), marker="o", label=model)
+        ax.set(xlabel=label, ylim=(0, None))
+        ax.grid(alpha=0.3)
+    axes[0].set(ylabel="peak RSS of a training step, GB")
+    axes[0].legend()
+    figure.suptitle("three levels, width 256, batch 8, float32")
     figure.savefig(file, dpi=120)

@@ -32,7 +32,6 @@ def main():
         n_parameters=built.n_parameters,
         version=built.version,
     )
-    built.step()  # Some allocate, or look for their fastest algorithm, in the second step too.
     for _ in sys.stdin:
         start = time.perf_counter()
         built.step()

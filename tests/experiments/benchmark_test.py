@@ -32,6 +32,11 @@ def test_tables_and_pictures(results, tmp_path):
     table = tables.of_ways({"a task": results}).splitlines()
     assert [cell.strip() for cell in table[0].split("|")[2:-1]] == NAMES
     assert table[2].startswith("| a task |") and table[2].count("**") == 2  # The fastest one is bold.
+    table = tables.of_memory({"a size": results}).splitlines()
+    assert [row.split("|")[1].strip() for row in table[2:]] == NAMES
+    sized = {name: result | dict(size=256, depth=16) for name, result in results.items()}
+    tables.plot_memory({"a size": sized}, tmp_path / "memory.png")
+    assert (tmp_path / "memory.png").stat().st_size > 10_000
     tables.plot_cores({1: results, 2: results}, tmp_path / "cores.png")
     assert (tmp_path / "cores.png").stat().st_size > 10_000
 
