@@ -43,7 +43,7 @@ class Worker:
         self.result["seconds"].append(self._seconds())
 
     def warm_up(self):
-        """Waits for one more step: some allocate, or look for their fastest algorithm, in the second one too."""
+        """Waits for one more step: some look for their fastest algorithm in the second one too."""
         self._seconds()
 
     def _seconds(self):
