@@ -31,9 +31,12 @@ class Draws:
         """
         self._hyperparameters, self._data, self._k = run.hyperparameters, data, k
         self._nats = run.glow.config.n_dims * math.log(2)  # Of a bit per dimension.
-        labels = (lambda y: y) if run.hyperparameters.ycond else lambda y: None
-        bits = lambda images, y, noise: run.glow.bits_per_dim(images, labels(y), noise)
-        self._bits_per_dim = tf.function(bits, reduce_retracing=True)
+
+        @tf.function(reduce_retracing=True)
+        def bits_per_dim(images, labels, noise):
+            return run.glow.bits_per_dim(images, labels if run.hyperparameters.ycond else None, noise)
+
+        self._bits_per_dim = bits_per_dim
 
     def measure(self) -> dict[str, float]:
         """Returns the numbers of the weights as they are now, in bits per dimension.
