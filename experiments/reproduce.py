@@ -1,13 +1,14 @@
 r"""The rows of the paper: their commands, what they cost, and what was measured; and the ablation.
 
     python -m experiments.reproduce                                   # the table of all rows, as Markdown
-    python -m experiments.reproduce --row cifar10 --data_dir DIR
+    python -m experiments.reproduce --row cifar10 --data_dir DIR -- --micro_batch 64
     python -m experiments.reproduce --ablation --seeds 0,1,2 --logdir logs/ablation --data_dir DIR
 
-A row's "measured" is of the run in --logdir/ROW, if there is one. --row runs `experiments.train` there with
-the row's flags; --ablation runs figure 3's six models (3 permutations x 2 couplings) for each seed, one
-after the other, goes on with what is missing when it is started again, and draws
---logdir/ablation.png. What follows `--` is handed to `experiments.train`, after the row's own flags:
+A training step of a row has the paper's number of images, whatever the devices are; the table estimates how
+many of them one GPU can compute at once. "measured" is of the run in --logdir/ROW, if there is one. --row
+runs `experiments.train` there with the row's flags; --ablation runs figure 3's six models (3 permutations x
+2 couplings) for each seed, one after the other, goes on with what is missing when it is started again, and
+draws --logdir/ablation.png. What follows `--` is handed to `experiments.train`, after the row's own flags:
 
     python -m experiments.reproduce --ablation --logdir logs/small --data_dir DIR -- --depth 4 --width 32
 """
@@ -29,7 +30,19 @@ from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
 FLAGS = flags.FLAGS
-_COLUMNS = ("row", "paper", "L, K, width", "bits", "parameters", "images per step", "measured", "epoch")
+_GPUS = (16, 24, 80)  # GB.
+_MICRO_BATCH = f"--micro_batch at {', '.join(map(str, _GPUS))} GB"
+_COLUMNS = (
+    "row",
+    "paper",
+    "L, K, width",
+    "bits",
+    "parameters",
+    "images per step",
+    _MICRO_BATCH,
+    "measured",
+    "epoch",
+)
 
 
 def define_flags():
@@ -71,7 +84,7 @@ def table(logdir: pathlib.Path) -> str:
     for row, entry in ROWS.items():
         hyperparameters = settings.resolve(entry.flags)
         config = settings.glow_config(hyperparameters)
-        result = measured(logdir / row)
+        result, micro_batch = measured(logdir / row), parameter_count.micro_batch
         lines.append(
             [
                 row,
@@ -79,7 +92,8 @@ def table(logdir: pathlib.Path) -> str:
                 f"{config.n_levels}, {config.depth}, {config.width}",
                 config.n_bits_x,
                 f"{parameter_count.parameters(config) / 1e6:.1f}M",
-                hyperparameters.local_batch_train,
+                hyperparameters.batch_size,
+                ", ".join(str(micro_batch(config, hyperparameters.batch_size, gpu * 1e9)) for gpu in _GPUS),
                 f"{result[0]:.4f}" if result else "",
                 result[1] if result else "",
             ]

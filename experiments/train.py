@@ -17,6 +17,7 @@ files, and the checkpoints last/ and best/; one process at a time trains in it.
 
 import contextlib
 import json
+import math
 import pathlib
 import sys
 
@@ -57,6 +58,7 @@ def train(
     skip_corrupt: bool = False,
     save_every: int = 1000,
     jit_compile: bool = False,
+    micro_batch: int | None = None,
 ) -> Run:
     """Trains a run to its last epoch, from its last checkpoint if it has one, under the strategy in scope.
 
@@ -67,6 +69,7 @@ def train(
         skip_corrupt: whether bad images are left out.
         save_every: int, steps between checkpoints.
         jit_compile: whether XLA compiles the training step.
+        micro_batch: int, how many images a replica computes at once; its whole share of a batch unless given.
 
     Returns:
         The run.
@@ -88,14 +91,15 @@ def train(
             print(f"warning: {settings.warning(hyperparameters)}", file=sys.stderr)
         train_data = problems.load(hyperparameters, "train", download, skip_corrupt)
         test_data = problems.load(hyperparameters, "test", download, skip_corrupt)
-        at_once = min(hyperparameters.local_batch_init, len(train_data))
-        require_memory(
-            hyperparameters, max(hyperparameters.local_batch_train, hyperparameters.n_batch_test, at_once)
-        )
+        at_once = max(hyperparameters.batch_size, hyperparameters.n_batch_test)
+        at_once = math.ceil(at_once / tf.distribute.get_strategy().num_replicas_in_sync)
+        at_once = min(at_once, micro_batch or at_once)
+        n_init = min(hyperparameters.local_batch_init, len(train_data))
+        require_memory(hyperparameters, max(at_once, n_init), hyperparameters.batch_size)
         run = None
         try:
             tf_keras.utils.set_random_seed(hyperparameters.seed)
-            run = Run(hyperparameters, folder, jit_compile)
+            run = Run(hyperparameters, folder, jit_compile, micro_batch)
             if is_chief:
                 hps_json.save(hyperparameters, run.logdir)
             run.require_space()
@@ -146,9 +150,13 @@ def _start(run, train_data, test_data):
         except ValueError as error:  # Images that can't start a model.
             raise UsageError(f"The data-dependent initialisation failed: {error}") from error
     n_parameters = sum(int(tf.size(v)) for v in run.model.trainable_variables)
+    n_replicas, at_once = tf.distribute.get_strategy().num_replicas_in_sync, run.model.micro_batch
+    share = math.ceil(run.batch_size / n_replicas)
+    divided = f", {share} on each of {n_replicas} devices" if n_replicas > 1 else ""
+    divided += f", at most {at_once} at once" if at_once and at_once < share else ""
     run.tell(
         f"{len(train_data)} training and {len(test_data)} test images, {n_parameters:,} parameters; "
-        f"{hyperparameters.train_its} steps per epoch, {run.batch_size} images per step."
+        f"{hyperparameters.train_its} steps per epoch, {run.batch_size} images per step{divided}."
     )
 
 
@@ -172,7 +180,7 @@ def _fit(run, train_data, test_data, save_every, signals):
 
     def fit(first_epoch, epochs, n_steps):
         run.model.fit(
-            batches.distributed_train(strategy, train_data, hyperparameters, run.batch_size, run.step),
+            batches.distributed_train(strategy, train_data, hyperparameters, run.step),
             steps_per_epoch=n_steps,
             initial_epoch=first_epoch,
             epochs=epochs,
@@ -212,14 +220,20 @@ def main(argv):
     given = settings.given_flags()
     asked_for = devices.asked_for()
     there = logdir if FLAGS["logdir"].present or not FLAGS.dry_run else None
-    hyperparameters = hps_json.going_on(there, given, asked_for.n_replicas)
+    hyperparameters = hps_json.going_on(there, given)
     if FLAGS.dry_run:
         print(json.dumps(hps_json.to_json(hyperparameters), indent=2))
         return
     with asked_for.strategy().scope():
         try:
             run = train(
-                hyperparameters, logdir, FLAGS.download, FLAGS.skip_corrupt, FLAGS.save_every, FLAGS.xla
+                hyperparameters,
+                logdir,
+                FLAGS.download,
+                FLAGS.skip_corrupt,
+                FLAGS.save_every,
+                FLAGS.xla,
+                FLAGS.micro_batch or None,
             )
         except interruptions.Terminated as end:
             with contextlib.suppress(OSError):  # The terminal may be gone.

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from glow_tf import inputs, quantization
 from glow_tf.glow import Glow, GlowConfig
+from glow_tf.micro_batches import MicroBatches
 
 STATISTICS = ("loss", "bits_x", "bits_y", "pred_loss")
 
@@ -61,18 +62,43 @@ class GlowModel(tf_keras.Model):
     `experiments.train`, a step is a function of its batch, and two replicas see what one would.
 
     The metrics are the means, by the weights, over all examples of the four statistics of `Glow.losses`;
-    bits_x is bits per dimension. The loss that is trained is mean(weights * loss). To evaluate, an example of
-    weight 0 only fills up a batch, for as many examples on every replica.
+    bits_x is bits per dimension. The loss that is trained is sum(weights * loss) / `global_batch_size`. An
+    example of weight 0 only fills up a batch, for as many examples on every replica.
+
+    A batch, a replica's share of it, is computed in parts of at most `micro_batch` examples, and their
+    gradients are added up: the memory is that of a part, the step is the same.
 
     `save_weights`, `load_weights` and `ModelCheckpoint` keep the Glow's variables in every format of Keras';
     `save` is for files NAME.keras, which `tf_keras.models.load_model` reads.
     """
 
-    def __init__(self, glow: Glow, weight_y: float = 0.0, **kwargs):
-        """Makes the model of a Glow; `weight_y` is the weight of the classifier's loss."""
+    def __init__(
+        self,
+        glow: Glow,
+        weight_y: float = 0.0,
+        micro_batch: int | None = None,
+        global_batch_size: int | None = None,
+        **kwargs,
+    ):
+        """Makes the model.
+
+        Args:
+            glow: what is trained.
+            weight_y: float, the weight of the classifier's loss.
+            micro_batch: int, how many examples a replica computes at once; a whole batch unless given.
+            global_batch_size: int, how many examples of weight 1 a training step has, those of all replicas;
+                as many as there are unless given, those that only fill up among them.
+            **kwargs: of `tf_keras.Model`.
+
+        Raises:
+            ValueError: if `micro_batch` or `global_batch_size` is less than 1.
+        """
         super().__init__(**kwargs)
         self.glow = glow
         self.weight_y = weight_y
+        count = lambda name, value: None if value is None else inputs.require_int(name, value, 1)
+        self.micro_batch = count("micro_batch", micro_batch)
+        self.global_batch_size = count("global_batch_size", global_batch_size)
         self._variables_layer = GlowVariables(glow)
         self.built = True  # A Glow has its variables from the start.
         # The metrics are reduced over the replicas already; Keras would add them up over workers.
@@ -120,13 +146,36 @@ class GlowModel(tf_keras.Model):
         ones = lambda: tf.ones(tf.shape(images)[:1], dtype)
         return noise, tf.cond(is_noise, ones, lambda: tf.ensure_shape(third, [None]))
 
-    def _weighted_losses(self, data):
-        """Returns `Glow.losses` of a batch, and its weights or None; updates the metrics."""
-        images, labels, noise, weights = self._unpack(data)
+    def _divided(self, images, labels, noise):
+        """Returns how a batch is divided, None if it isn't, and what of it is."""
+        n = images.shape[0]
+        if self.micro_batch is None or (n is not None and n <= self.micro_batch):
+            return None, [images, labels, noise]
+        if noise is None:  # Drawn for all, as it would be without parts.
+            seed, n_bits = inputs.stateless_seed(), self.glow.config.n_bits_x
+            dtype = self.glow.config.variable_dtype
+            noise = quantization.dequantization_noise(tf.shape(images), n_bits, seed, dtype)
+        if labels is not None and labels.shape.rank == 0:
+            labels = tf.fill(tf.shape(images)[:1], labels)
+        return MicroBatches(_n_examples(images), self.micro_batch), [images, labels, noise]
+
+    def _statistics(self, images, labels, noise):
+        """Returns `Glow.losses`, [4, B] in the order of STATISTICS."""
         losses = self.glow.losses(images, labels, self.weight_y, noise)
-        for name, mean in self._means.items():
-            mean.update_state(losses[name], weights)
-        return losses, weights
+        return tf.stack([losses[name] for name in STATISTICS])
+
+    def _losses_and_gradients(self, images, labels, noise, weights, n_examples):
+        """Returns `_statistics`, and the gradients of the sum of weights * loss / n_examples."""
+        with tf.GradientTape() as tape:
+            losses = self._statistics(images, labels, noise)
+            loss = losses[0] if weights is None else losses[0] * tf.cast(weights, losses.dtype)
+            loss = tf.reduce_sum(loss) / tf.cast(n_examples, losses.dtype)
+        return losses, tape.gradient(loss, self.trainable_variables)
+
+    def _update_means(self, losses, weights):
+        for mean, values in zip(self.metrics, tf.unstack(losses), strict=True):
+            mean.update_state(values, weights)
+        return {name: mean.result() for name, mean in self._means.items()}
 
     def set_means(self, values, n: int) -> None:
         """Sets the metrics to the means of `n` examples; `values` are in the order of STATISTICS."""
@@ -136,37 +185,66 @@ class GlowModel(tf_keras.Model):
 
     def train_step(self, data):
         """Makes one step; the class says what `data` may be."""
-        with tf.GradientTape() as tape:
-            losses, weights = self._weighted_losses(data)
-            loss = (
-                losses["loss"] if weights is None else losses["loss"] * tf.cast(weights, losses["loss"].dtype)
-            )
-            # The replicas' gradients are summed, so their losses are parts of the global mean.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            loss = tf.reduce_mean(loss) / replicas
+        *batch, weights = self._unpack(data)
+        # The replicas' gradients are summed, so their losses are parts of the global mean.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        n_examples = self.global_batch_size or _n_examples(batch[0]) * replicas
+        parts, batch = self._divided(*batch)
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return {name: mean.result() for name, mean in self._means.items()}
+        if parts is None:
+            losses, gradients = self._losses_and_gradients(*batch, weights, n_examples)
+        else:
+            unconnected = set()
+
+            def compute(part, real):
+                *part, part_weights = part
+                part_weights = tf.where(real, part_weights, 0)
+                losses, gradients = self._losses_and_gradients(*part, part_weights, n_examples)
+                unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
+                return [z if g is None else g for z, g in zip(zeros, gradients, strict=True)], losses
+
+            zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
+            ones = tf.ones(tf.shape(batch[0])[:1]) if weights is None else weights
+            gradients, losses = parts.run(
+                compute, [*batch, ones], zeros, len(STATISTICS), self.glow.config.variable_dtype
+            )
+            gradients = [None if i in unconnected else gradient for i, gradient in enumerate(gradients)]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._update_means(losses, weights)
 
     def test_step(self, data):
         """Evaluates one batch; the class says what `data` may be."""
-        self._weighted_losses(data)
-        return {name: mean.result() for name, mean in self._means.items()}
+        *batch, weights = self._unpack(data)
+        losses = self._part_by_part(self._statistics, batch, len(STATISTICS), self.glow.config.variable_dtype)
+        return self._update_means(losses, weights)
 
     def predict_step(self, data):
         """Returns bits per dimension, float32 [B]; the class says what `data` may be."""
-        images, labels, noise, _ = self._unpack(data)
-        return self.glow.bits_per_dim(images, labels, noise)
+        *batch, _ = self._unpack(data)
+        return self._part_by_part(lambda *part: self.glow.bits_per_dim(*part)[None], batch, 1, tf.float32)[0]
+
+    def _part_by_part(self, function, batch, n_rows, dtype):
+        """Returns function(images, labels, noise), [n_rows, B] in `dtype`, of a batch."""
+        parts, batch = self._divided(*batch)
+        if parts is None:
+            return function(*batch)
+        return parts.run(lambda part, real: ([], function(*part)), batch, [], n_rows, dtype)[1]
 
     def get_config(self):
         """Returns what `from_config` makes an equal model of, with new weights."""
-        return dict(name=self.name, glow=dataclasses.asdict(self.glow.config), weight_y=self.weight_y)
+        return dict(
+            name=self.name,
+            glow=dataclasses.asdict(self.glow.config),
+            weight_y=self.weight_y,
+            micro_batch=self.micro_batch,
+            global_batch_size=self.global_batch_size,
+        )
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Makes the model, and its Glow, of what `get_config` returned."""
         del custom_objects
-        return cls(Glow(GlowConfig(**config["glow"])), config["weight_y"], name=config["name"])
+        return cls(**config | dict(glow=Glow(GlowConfig(**config["glow"]))))
 
     def save(self, filepath, overwrite=True, save_format=None, **kwargs):
         """Saves configuration, weights and optimizer to a file NAME.keras, for `tf_keras.models.load_model`.
@@ -182,6 +260,11 @@ class GlowModel(tf_keras.Model):
                 "glow_tf.serving.export."
             )
         super().save(filepath, overwrite=overwrite, **kwargs)
+
+
+def _n_examples(images):
+    """Returns B, an int where it is known, else an int32 scalar."""
+    return tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
 
 
 class NotFiniteError(ArithmeticError):

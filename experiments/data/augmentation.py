@@ -116,22 +116,24 @@ def apply(images, warp: Warp) -> tf.Tensor:
     return tf.where(warp.mirror[:, None, None, None], warped[:, :, ::-1], warped)
 
 
-def augment(images, level: int, seed, first: int = 0, total: int | None = None) -> tf.Tensor:
+def augment(images, level: int, seed, numbers=None, total: int | None = None) -> tf.Tensor:
     """Warps a batch of images by drawn parameters.
 
     Args:
         images: uint8 [B, H, W, C].
         level: int, 0 (nothing), 1 or 2, as in `draw`.
         seed: int [2], stateless.
-        first: int, the number of the first image in a whole batch of which these are a part.
-        total: int, the size of the whole batch; B unless given. A part is warped as in the whole.
+        numbers: int [B], the images' numbers in a whole batch of which these are a part. They are warped as
+            in the whole.
+        total: int, the size of the whole batch, where they are a part of one.
 
     Returns:
         float32 [B, H, W, C], in 0 to 255, not rounded.
     """
     if level == 0:
         return tf.cast(images, tf.float32)
-    n = tf.shape(images)[0]
     height, width = images.shape[1:3]
-    warp = draw(level, n if total is None else total, height, width, seed)
-    return apply(images, Warp(*(parameter[first : first + n] for parameter in warp)))
+    if numbers is None:
+        return apply(images, draw(level, tf.shape(images)[0], height, width, seed))
+    warp = draw(level, total, height, width, seed)
+    return apply(images, Warp(*(tf.gather(parameter, numbers) for parameter in warp)))

@@ -7,6 +7,7 @@ part of a batch.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 import glow_tf.quantization as quantization
@@ -23,34 +24,33 @@ def train(
     hyperparameters: Hyperparameters,
     batch_size: int,
     first_step: int = 0,
-    part: int = 0,
-    n_parts: int = 1,
+    first: int = 0,
+    n: int | None = None,
 ) -> tf.data.Dataset:
     """Returns endless batches (images, labels, noise): uniform permutations of the data, one by one.
 
     Args:
         data: the training images.
         hyperparameters: dal, problem, image_size, n_bits_x and seed are read.
-        batch_size: int, all replicas together.
+        batch_size: int, images a step.
         first_step: int, the step to start at.
-        part: int, which of the n_parts equal parts of each batch to make.
-        n_parts: int, a divisor of batch_size.
+        first: int, the first image to make of each batch.
+        n: int, how many to make; all unless given. Beyond the batch's end its first images come again.
     """
     order = tf.data.Dataset.range(len(data))
     order = order.shuffle(len(data), seed=hyperparameters.seed, reshuffle_each_iteration=True).repeat()
     order = order.batch(batch_size, drop_remainder=True)
-    n = batch_size // n_parts
-    first = part * n
+    numbers = np.arange(first, first + (batch_size if n is None else n)) % batch_size
     read = data.reader()
     level = min(hyperparameters.dal, PROBLEMS[hyperparameters.problem].most_dal)
 
     def prepare(step, index):
         seed = tf.stack([tf.constant(hyperparameters.seed, tf.int64), step])
-        images, labels = read(index[first : first + n], seed)
-        warped = augment(images, level, seed, first, batch_size)
+        images, labels = read(tf.gather(index, numbers), seed)
+        warped = augment(images, level, seed, numbers, batch_size)
         batch = block_means(warped, hyperparameters.image_size)
         noise = _noise([batch_size, *batch.shape[1:]], hyperparameters, seed)
-        return batch, labels, noise[first : first + n]
+        return batch, labels, tf.gather(noise, numbers)
 
     order = order.enumerate().skip(first_step)
     return order.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -76,28 +76,35 @@ def test(data: Images | Files, hyperparameters: Hyperparameters, batch_size: int
     read = data.reader()
 
     def prepare(step, index):
-        seed = tf.stack([tf.constant(0, tf.int64), step])
-        images, labels = read(index, seed)
+        images, labels = read(index, _test_seed(step))
         images = block_means(tf.cast(images, tf.float32), hyperparameters.image_size)
-        return images, labels, _noise(tf.shape(images), hyperparameters, seed)
+        return images, labels, test_noise(tf.shape(images), hyperparameters, step)
 
     batches = tf.data.Dataset.range(len(data)).batch(batch_size).enumerate()
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def distributed_train(strategy, data, hyperparameters: Hyperparameters, batch_size: int, first_step: int):
-    """Returns `train` for all replicas: each worker makes its own part of each batch."""
+def test_noise(shape, hyperparameters: Hyperparameters, step, draw: int = 0) -> tf.Tensor:
+    """Returns a draw of the noise of `test`'s batch number `step`; draw 0 is the one that it has."""
+    return _noise(shape, hyperparameters, _test_seed(step, draw))
+
+
+def distributed_train(strategy, data, hyperparameters: Hyperparameters, first_step: int):
+    """Returns `train` for all replicas, the hyperparameters' batch in shares: each worker makes its own.
+
+    Where the shares can't be equal, they are filled up with images of weight 0, and all have weights.
+    """
+    batch_size = hyperparameters.batch_size
+    share = math.ceil(batch_size / strategy.num_replicas_in_sync)
+    filled = share * strategy.num_replicas_in_sync
 
     def make(context):
-        batches = train(
-            data,
-            hyperparameters,
-            batch_size,
-            first_step,
-            context.input_pipeline_id,
-            context.num_input_pipelines,
-        )
-        return batches.rebatch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+        first, n = _share(context, filled)
+        batches = train(data, hyperparameters, batch_size, first_step, first, n)
+        if filled > batch_size:
+            weights = (np.arange(first, first + n) < batch_size).astype(np.float32)
+            batches = batches.map(lambda *batch: (*batch, weights))
+        return batches.rebatch(share, drop_remainder=True)
 
     return strategy.distribute_datasets_from_function(make)
 
@@ -105,10 +112,11 @@ def distributed_train(strategy, data, hyperparameters: Hyperparameters, batch_si
 def distributed_test(strategy, data, hyperparameters: Hyperparameters):
     """Returns `test` for all replicas with weights, and how many batches there are.
 
-    The last batch is filled up, with images of weight 0, so that all replicas get as many.
+    Each batch is filled up, with images of weight 0, so that all replicas always get as many.
     """
-    n_replicas = strategy.num_replicas_in_sync
-    size = math.ceil(hyperparameters.n_batch_test / n_replicas) * n_replicas
+    n_replicas, n_batch = strategy.num_replicas_in_sync, hyperparameters.n_batch_test
+    share = math.ceil(n_batch / n_replicas)
+    size = share * n_replicas
 
     def fill(images, labels, noise):
         n = tf.shape(images)[0]
@@ -118,13 +126,22 @@ def distributed_test(strategy, data, hyperparameters: Hyperparameters):
         return *(tf.ensure_shape(x, [size, *x.shape[1:]]) for x in full), weights
 
     def make(context):
-        n = size // context.num_input_pipelines
-        first = context.input_pipeline_id * n
-        batches = test(data, hyperparameters, size).map(fill)
+        first, n = _share(context, size)
+        batches = test(data, hyperparameters, n_batch).map(fill)
         mine = batches.map(lambda *batch: tuple(x[first : first + n] for x in batch))
-        return mine.rebatch(size // n_replicas)
+        return mine.rebatch(share)
 
-    return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / size)
+    return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / n_batch)
+
+
+def _share(context, size):
+    """Returns the first image of a worker's share of a batch, and how many it has."""
+    n = size // context.num_input_pipelines
+    return context.input_pipeline_id * n, n
+
+
+def _test_seed(step, draw=0):
+    return tf.stack([tf.constant(draw, tf.int64), step])
 
 
 def _noise(shape, hyperparameters, seed):

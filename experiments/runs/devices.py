@@ -13,17 +13,24 @@ STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
 def define_flags():
-    """--strategy, --logical_cpus and --xla."""
+    """--strategy, --logical_cpus, --micro_batch and --xla, on which no result depends."""
     flags.DEFINE_enum(
         "strategy",
         "auto",
         STRATEGIES,
-        "one_device; mirrored: all GPUs of the machine (or the --logical_cpus); multi_worker: the machines "
-        "of the environment variable TF_CONFIG; auto: multi_worker if TF_CONFIG names several workers, else "
-        "mirrored if there are several devices, else one_device.",
+        "What shares each batch. one_device; mirrored: all GPUs of the machine (or the --logical_cpus); "
+        "multi_worker: the machines of the environment variable TF_CONFIG; auto: multi_worker if TF_CONFIG "
+        "names several workers, else mirrored if there are several devices, else one_device.",
     )
     flags.DEFINE_integer(
         "logical_cpus", 1, "Split the CPU into as many devices, to try replicas without GPUs.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "micro_batch",
+        0,
+        "How many images a device computes at once: the gradients of parts of its share of a batch are added "
+        "up, and the step is the same, in less memory. 0: the whole share at once.",
+        lower_bound=0,
     )
     flags.DEFINE_bool("xla", False, "Compile the training step by XLA; for GPUs: on CPUs it is slower.")
 

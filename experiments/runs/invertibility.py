@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.runs import Run
+from glow_tf.micro_batches import MicroBatches
 
 
 def inverse_error(run: Run, batch) -> float:
@@ -31,13 +32,16 @@ class Monitor:
     """The inverse's error on one batch, the same at every evaluation, and the condition number."""
 
     def __init__(self, run: Run, batch):
-        """`batch` is (images, labels, noise)."""
-        self._run, self._batch = run, batch
+        """`batch` is (images, labels, noise); it is computed in the parts that the run's model takes."""
+        self._run = run
+        n = len(batch[0])
+        parts = MicroBatches(n, run.model.micro_batch or n)
+        self._parts = list(zip(*(tf.unstack(parts.divide(x)) for x in batch), strict=True))
         self._inverse_error = _inverse_error(run.glow)  # Traced once.
 
     def measure(self) -> dict:
         """Returns `inverse_error` and `condition_number`."""
-        error = float(self._inverse_error(*self._batch))
+        error = max(float(self._inverse_error(*part)) for part in self._parts)
         return dict(
             inverse_error=float(f"{error:.3g}"),
             condition_number=float(f"{condition_number(self._run):.5g}"),

@@ -21,7 +21,7 @@ def define_flags():
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
 
 
-def load(n_replicas: int = 1) -> Run:
+def load() -> Run:
     """Returns the run that the flags name, with its weights.
 
     Raises:
@@ -36,7 +36,7 @@ def load(n_replicas: int = 1) -> Run:
         run = Run(hps_json.for_reading(logdir, given), logdir)
         run.restore(f.checkpoint if run.saved(f.checkpoint) else "last")
         return run
-    run = Run(settings.resolve(given, n_replicas), ".")
+    run = Run(settings.resolve(given), ".")
     try:
         glow_tf.openai_checkpoint.restore(run.glow, f.openai_checkpoint)
     except (FileNotFoundError, ValueError) as error:

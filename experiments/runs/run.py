@@ -18,13 +18,21 @@ N_LAST = 3  # Checkpoints `last` that are kept.
 class Run:
     """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
 
-    def __init__(self, hyperparameters: settings.Hyperparameters, logdir, jit_compile: bool = False):
+    def __init__(
+        self,
+        hyperparameters: settings.Hyperparameters,
+        logdir,
+        jit_compile: bool = False,
+        micro_batch: int | None = None,
+    ):
         """The weights are new; `restore` reads those of a checkpoint.
 
         Args:
             hyperparameters: of the run.
             logdir: where the checkpoints are; to train and write there, a `Logdir`.
             jit_compile: whether XLA compiles the training step.
+            micro_batch: int, how many images a replica computes at once; its whole share of a batch unless
+                given.
 
         Raises:
             UsageError: if the weights are more than the memory.
@@ -34,7 +42,7 @@ class Run:
         self._keeper = logdir if isinstance(logdir, Logdir) else None
         self.logdir = logdir.path if isinstance(logdir, Logdir) else pathlib.Path(logdir)
         self.glow = glow_tf.Glow(settings.glow_config(hyperparameters), seed=hyperparameters.seed)
-        self.model = GlowModel(self.glow, hyperparameters.weight_y)
+        self.model = GlowModel(self.glow, hyperparameters.weight_y, micro_batch, self.batch_size)
         kind = {"adamax": glow_tf.optimizers.Adamax, "adam": glow_tf.optimizers.Adam}
         warmup_steps = hyperparameters.n_train * hyperparameters.epochs_warmup / self._processed_per_step
         self.optimizer = kind[hyperparameters.optimizer](
@@ -69,12 +77,12 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """Images a training step, all replicas together."""
-        return self.hyperparameters.local_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
+        """Images a training step, which all replicas share."""
+        return self.hyperparameters.batch_size
 
     @property
     def _processed_per_step(self) -> int:
-        return self.hyperparameters.n_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
+        return self.hyperparameters.n_batch_train * self.hyperparameters.world_size
 
     @property
     def n_processed(self) -> int:

@@ -10,6 +10,7 @@ import pathlib
 
 from experiments.cli import UsageError
 from experiments.data.problems import ALL, PROBLEMS
+from experiments.settings import earlier
 from experiments.settings.hyperparameters import ENTRIES, GIVEN, Hyperparameters, glow_config, resolve
 
 # A run may be longer, look more often, find its data elsewhere: it is the same run.
@@ -69,20 +70,31 @@ def exists(logdir: pathlib.Path) -> bool:
     return os.path.lexists(_file(logdir))
 
 
-def load(logdir: pathlib.Path) -> Hyperparameters:
+def load(logdir: pathlib.Path, world_size: int | None = None) -> Hyperparameters:
     """Reads hps.json of a logdir.
+
+    Args:
+        logdir: with a run.
+        world_size: int, of an earlier run that didn't keep it, if what it did keep leaves a choice; the least
+            that is possible unless given.
 
     Raises:
         UsageError: if there is none, or it isn't what a run writes; the message names the file and the key.
     """
-    return from_json(_read(logdir), str(_file(logdir)), _MEND)
+    values = _read(logdir)
+    read = from_json(values, str(_file(logdir)), _MEND)
+    if "world_size" in values:
+        return read
+    possible = earlier.world_sizes(read, logdir)
+    size = world_size if world_size in possible else next(iter(possible), read.world_size)
+    return dataclasses.replace(read, world_size=size)
 
 
 def save(hyperparameters: Hyperparameters, logdir: pathlib.Path) -> None:
     """Writes hps.json to a logdir; raises a UsageError if it holds a run with other ones."""
     if exists(logdir):
         _require_same(hyperparameters, logdir)
-        if load(logdir) == hyperparameters:
+        if _read(logdir) == to_json(hyperparameters):
             return
     text = json.dumps(to_json(hyperparameters), indent=2) + "\n"
     new = _file(logdir).with_name("hps.json.new")
@@ -100,22 +112,24 @@ def as_begun(hyperparameters: Hyperparameters, logdir: pathlib.Path) -> Hyperpar
     return dataclasses.replace(hyperparameters, classes=None, n_y=there.n_y)
 
 
-def going_on(logdir: pathlib.Path | None, given: dict, n_replicas: int = 1) -> Hyperparameters:
+def going_on(logdir: pathlib.Path | None, given: dict) -> Hyperparameters:
     """Resolves the hyperparameters of a training; what isn't given is as in the run that it goes on with.
 
     Args:
         logdir: with or without a run; None is a new one.
         given: as `resolve`.
-        n_replicas: int, the number of replicas.
 
     Raises:
-        UsageError: as `resolve` and `load`; and if the run there is another.
+        UsageError: as `resolve` and `load`; if the run there is another; and if it is of an earlier version,
+            and nothing says how many replicas it had.
     """
     if logdir is None or not exists(logdir):
-        return resolve(given, n_replicas)
-    there = load(logdir)
+        return resolve(given)
     given = {name: value for name, value in given.items() if value is not None}
-    resolved = resolve({name: getattr(there, name) for name in GIVEN} | given, n_replicas)
+    there = load(logdir, given.get("world_size"))
+    if "world_size" not in _read(logdir) and "world_size" not in given:
+        earlier.require_one(there, logdir)
+    resolved = resolve({name: getattr(there, name) for name in GIVEN} | given)
     resolved = as_begun(resolved, logdir)
     _require_same(resolved, logdir)
     return resolved
@@ -132,7 +146,7 @@ def for_reading(logdir: pathlib.Path, given: dict) -> Hyperparameters:
     Raises:
         UsageError: if anything else is given otherwise than the run has it; and as `load`.
     """
-    there = load(logdir)
+    there = load(logdir, given.get("world_size"))
     for name, value in given.items():
         entry = GIVEN[name]
         word = entry.word(value)
@@ -170,7 +184,7 @@ def _read(logdir):
 
 def _require_same(hyperparameters, logdir):
     """Raises a UsageError if the run in a logdir is another; what is unknown in its hps.json makes it one."""
-    there, new = load(logdir), to_json(hyperparameters)
+    there, new = load(logdir, hyperparameters.world_size), to_json(hyperparameters)
     old = _read(logdir) | to_json(there)
     names = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k) and k not in _FREE)
     if names:

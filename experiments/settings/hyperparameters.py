@@ -32,7 +32,7 @@ class Hyperparameters:
     )
     n_train: int = flag(50000, "Training images per epoch.")
     n_test: int = flag(-1, "Test images.", minus_one="all")
-    n_batch_train: int = flag(64, "Batch size per replica, at the anchor size.")
+    n_batch_train: int = flag(64, "Images per training step of a worker, at the anchor size.")
     n_batch_test: int = flag(50, "Batch size of the evaluation.")
     n_batch_init: int = flag(256, "Images of the data-dependent initialisation, at the anchor size.")
     optimizer: str = flag("adamax", "The original's adamax or adam.", words=("adamax", "adam"))
@@ -79,12 +79,23 @@ class Hyperparameters:
         minus_one="the problem's",
         own=True,
     )
+    world_size: int = flag(
+        1,
+        "The original's hvd.size(): a training step has the images of so many workers, whatever the devices "
+        "are that share them.",
+        own=True,
+    )
     n_y: int = derived("How many labels there are.")
-    local_batch_train: int = derived("Images per training step on a replica.")
+    local_batch_train: int = derived("Images per training step of a worker.")
     local_batch_init: int = derived("Images of the data-dependent initialisation.")
     train_its: int = derived("Training steps per epoch.")
     beta2: float = derived("Decay of the second moment and of the Polyak average.", 0, _BELOW_1)
     classes: tuple[str, ...] | None = None  # Names of the labels, with --ycond and where they have names.
+
+    @property
+    def batch_size(self) -> int:
+        """Images per training step, of all workers together."""
+        return self.world_size * self.local_batch_train
 
 
 ENTRIES = flags.entries(Hyperparameters)
@@ -111,12 +122,11 @@ def given_flags() -> dict:
     return given
 
 
-def resolve(given: dict, n_replicas: int = 1) -> Hyperparameters:
+def resolve(given: dict) -> Hyperparameters:
     """Resolves hyperparameters: the given ones, else the problem's, else the original's defaults.
 
     Args:
         given: dict of hyperparameters by the original's names; None is not given.
-        n_replicas: int, the number of replicas.
 
     Raises:
         UsageError: for a value that isn't allowed.
@@ -138,7 +148,7 @@ def resolve(given: dict, n_replicas: int = 1) -> Hyperparameters:
         entry.require(values[key], f"--{key}")
     # Batches are for images of the anchor's size.
     scale = lambda n: max(1, n * values["anchor_size"] ** 2 // values["image_size"] ** 2)
-    train_its = math.ceil(values["n_train"] / (values["n_batch_train"] * n_replicas))
+    train_its = math.ceil(values["n_train"] / (values["n_batch_train"] * values["world_size"]))
     beta2 = 1 - 1 / max(1.0, train_its * values["polyak_epochs"])
     if ENTRIES["beta2"].wrong(beta2):
         raise UsageError(
@@ -155,6 +165,12 @@ def resolve(given: dict, n_replicas: int = 1) -> Hyperparameters:
         beta2=beta2,
         classes=None if classes is None else tuple(classes),
     )
+    if resolved.batch_size > flags.COUNT:
+        raise UsageError(
+            f"--world_size {resolved.world_size} times {resolved.local_batch_train} images (--n_batch_train "
+            f"{resolved.n_batch_train}, of the size {resolved.image_size}) are too many for a training step: "
+            f"{flags.COUNT} are allowed."
+        )
     glow_config(resolved)
     return resolved
 

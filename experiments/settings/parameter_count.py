@@ -40,14 +40,46 @@ def largest_activations(config: glow_tf.GlowConfig) -> int:
 
 
 def activations(config: glow_tf.GlowConfig) -> int:
-    """Returns how many floats one image's stored activations are, if training keeps all of them.
+    """Returns how many floats of one image are kept, if training keeps all that the gradient needs."""
+    return config.depth * sum(_kept(config))
 
-    Of each step: its input, and the two hidden layers before and after their activation normalisation.
+
+def _kept(config):
+    """Returns how many floats of one image are kept of a step of each level, where a step is kept.
+
+    Its input, the two hidden layers, and the scale of an affine coupling.
     """
-    return sum(
-        config.depth * rows * columns * (2 * half + 4 * config.width)
-        for rows, columns, half in _levels(config)
-    )
+    inputs = 2 if config.additive else 3
+    return [rows * columns * (inputs * half + 2 * config.width) for rows, columns, half in _levels(config)]
+
+
+def training_bytes(config: glow_tf.GlowConfig, images: int) -> int:
+    """Returns an estimate of the memory of a training step that computes so many images at once.
+
+    Weights, two moments, the average, gradients and their sum; what is kept of each level's last steps; and
+    three hidden layers of the largest level, of which a step's gradient is made. Without TensorFlow itself,
+    and without what a GPU's convolutions set aside.
+    """
+    kept = 0
+    for floats in _kept(config):
+        step = 4 * images * floats
+        n = config.depth if config.memory == "store" else min(config.depth, config.keep_bytes // step)
+        kept += n * step
+    return 24 * parameters(config) + kept + 6 * images * largest_activations(config)
+
+
+def micro_batch(config: glow_tf.GlowConfig, batch_size: int, memory: float) -> int:
+    """Returns how many images of a batch to compute at once on a device with so many bytes of memory.
+
+    The batch, or the largest power of 2 whose `training_bytes` are at most half of the memory; at least 1.
+    """
+    fits = lambda images: training_bytes(config, images) <= memory / 2
+    if fits(batch_size):
+        return batch_size
+    images = 1
+    while fits(2 * images):
+        images *= 2
+    return images
 
 
 def _levels(config):

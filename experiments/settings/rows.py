@@ -8,7 +8,7 @@ class Row:
     """A model of the paper.
 
     Attributes:
-        flags: of the original's command.
+        flags: of the original's command; world_size is the N of its `mpiexec -n N`.
         bits_per_dim: the paper's, Table 2; None where it has none.
     """
 
@@ -16,12 +16,12 @@ class Row:
     bits_per_dim: float | None = None
 
 
-_COMMON = dict(flow_permutation=2, seed=0, learntop=True, lr=0.001)
+_COMMON = dict(flow_permutation=2, seed=0, learntop=True, lr=0.001, world_size=8)
 _QUANTITATIVE = _COMMON | dict(flow_coupling=1, n_bits_x=8)
 _QUALITATIVE = _COMMON | dict(flow_coupling=0, n_bits_x=5)
 _CONDITIONAL = _QUALITATIVE | dict(image_size=32, n_levels=3, ycond=True, weight_y=0.01)
 _LSUN64 = _QUANTITATIVE | dict(problem="lsun_realnvp", image_size=64, n_levels=3, depth=48)
-_LSUN_HIGH = _QUALITATIVE | dict(problem="lsun", n_levels=5, depth=64)
+_LSUN_HIGH = _QUALITATIVE | dict(problem="lsun", n_levels=5, depth=64, world_size=40)
 _CIFAR10 = dict(problem="cifar10", image_size=32, n_levels=3, depth=32)
 
 ROWS = {
@@ -38,7 +38,7 @@ ROWS = {
     "lsun_tower": Row(_LSUN64 | dict(category="tower"), bits_per_dim=2.46),
     "lsun_church_outdoor": Row(_LSUN64 | dict(category="church_outdoor"), bits_per_dim=2.67),
     "celeba256": Row(
-        _QUALITATIVE | dict(problem="celeba", image_size=256, n_levels=6, depth=32),
+        _QUALITATIVE | dict(problem="celeba", image_size=256, n_levels=6, depth=32, world_size=40),
     ),
     "lsun96_bedroom": Row(_LSUN_HIGH | dict(category="bedroom", image_size=96)),
     "lsun96_church_outdoor": Row(_LSUN_HIGH | dict(category="church_outdoor", image_size=96)),

@@ -56,6 +56,8 @@ def test_rows_are_the_originals_commands():
         flags = {
             name: value if isinstance(value, bool) else str(value) for name, value in flags_of(line).items()
         }
+        # World sizes are those of the README's `mpiexec -n N`.
+        flags["world_size"] = "40" if flags["problem"] in ("celeba", "lsun") else "8"
         texts = [{k: v if isinstance(v, bool) else str(v) for k, v in row.items()} for row in resolved]
         if flags.get("seed") != "0":
             flags["seed"] = "0"  # The rows have the first seed.

@@ -39,7 +39,7 @@ def read(*arguments) -> settings.Hyperparameters:
 
 def test_flags_of_any_value():
     """Each is taken, or refused in a sentence that names the flag."""
-    names = [*GIVEN, "save_every", "strategy", "logical_cpus", "xla"]
+    names = [*GIVEN, "save_every", "strategy", "logical_cpus", "micro_batch", "xla"]
     taken = 0
     for name, value in itertools.product(names, _VALUES):
         try:
@@ -61,7 +61,7 @@ def test_flags_are_looked_at_before_other_workers_are_waited_for(monkeypatch, ca
     with flagsaver.flagsaver():
         command.parse(["train", "--problem=cifar10", "--dry_run"])
         train.main([])
-    assert json.loads(capsys.readouterr().out)["train_its"] == 391, "50,000 images by batches of 64 on each"
+    assert json.loads(capsys.readouterr().out)["train_its"] == 782, "50,000 images by batches of 64"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,23 @@ def test_multiplications_of_a_level_by_hand():
     config = glow_tf.GlowConfig(image_size=4, n_levels=1, depth=2, width=8)
     # 2 steps, 2x2 places, 12 channels: 3x3x6x8, 8x8 and 3x3x8x12.
     assert parameter_count.multiplications(config) == 2 * 4 * (9 * 6 * 8 + 8 * 8 + 9 * 8 * 12)
-    assert parameter_count.activations(config) == 2 * 4 * (12 + 4 * 8)
+    assert parameter_count.activations(config) == 2 * 4 * (12 + 2 * 8 + 6)
+
+
+def test_memory_of_a_training_step():
+    """Its parts by hand; the micro-batch is the largest that takes half of the memory."""
+    config = glow_tf.GlowConfig(image_size=4, n_levels=1, depth=3, width=8, keep_bytes=5 * 2 * 4 * 4 * 34)
+    state, hidden, step = 24 * parameter_count.parameters(config), 3 * 4 * 4 * 8, 4 * 4 * 34
+    needed = [state + n * (hidden + kept * step) for n, kept in ((2, 3), (4, 2), (8, 1), (16, 0))]
+    assert [parameter_count.training_bytes(config, n) for n in (2, 4, 8, 16)] == needed
+    for batch_size, memory, at_once in (
+        (4, needed[1], 4),
+        (5, needed[1], 4),
+        (99, needed[3], 16),
+        (99, needed[3] - 1, 8),
+        (3, 0, 1),
+    ):
+        assert parameter_count.micro_batch(config, batch_size, 2 * memory) == at_once
 
 
 def test_table(tmp_path, monkeypatch):
@@ -37,8 +53,11 @@ def test_table(tmp_path, monkeypatch):
     rows = [{"problem": "cifar10"}, dict(epoch=50, bits_x=3.6), dict(epoch=100, bits_x=3.5)]
     (tmp_path / "cifar10" / "test.txt").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = reproduce.table(tmp_path)
-    assert "| cifar10 | 3.35 | 3, 32, 512 | 8 | 44.6M | 64 | 3.5000 | 100 |" in table
-    assert "python -m experiments.train --flow_permutation=2 --seed=0 --learntop --lr=0.001" in table
+    assert "| cifar10 | 3.35 | 3, 32, 512 | 8 | 44.6M | 512 | 512, 512, 512 | 3.5000 | 100 |" in table
+    assert (
+        "python -m experiments.train --flow_permutation=2 --seed=0 --learntop --lr=0.001 --world_size=8"
+        in table
+    )
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ NOISE = np.random.default_rng(1).uniform(0, 1 / 16, X.shape).astype(np.float32)
 WEIGHTS = np.array([1, 0, 0, 0, 0, 0], np.float32)
 
 
-def compiled(seed, config=CONFIG) -> GlowModel:
+def compiled(seed, config=CONFIG, **arguments) -> GlowModel:
     """A new model with its optimizer."""
-    model = GlowModel(glow_tf.Glow(config, seed=seed), weight_y=0.1)
+    model = GlowModel(glow_tf.Glow(config, seed=seed), weight_y=0.1, **arguments)
     model.compile(optimizer=Adamax(WarmUp(1e-3, 3), beta_2=0.99), weighted_metrics=[])
     return model
 
@@ -114,6 +114,39 @@ def test_other_data_are_refused(trained, data):
     data = tf.nest.map_structure(tf.constant, data)
     with pytest.raises((ValueError, TypeError)):
         trained.test_step(data)
+
+
+# --- Micro-batches ---
+
+
+def test_steps_in_micro_batches_are_those_of_the_whole_batch():
+    """Losses, metrics and weights, also with clipping, and with weights of the examples."""
+    data = (X, Y, NOISE, WEIGHTS[::-1] + 1)
+    results = []
+    for micro_batch in (None, 4):
+        model = compiled(0, micro_batch=micro_batch)
+        model.optimizer.global_clipnorm = 0.01
+        steps = [model.train_on_batch(data, reset_metrics=False) for _ in range(4)]
+        evaluated = model.evaluate(tf.data.Dataset.from_tensors(data), verbose=0)
+        results.append([*steps, evaluated, model.predict((X, Y, NOISE), verbose=0), *model.get_weights()])
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_noise_that_is_drawn_doesnt_depend_on_micro_batches():
+    losses = []
+    for micro_batch in (None, 2):
+        model = compiled(0, CONFIG_WITHOUT_LABELS, micro_batch=micro_batch)
+        tf.random.set_seed(3)
+        losses.append(model.train_on_batch(X))
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "4"])
+def test_counts_that_are_refused(value):
+    for name in ("micro_batch", "global_batch_size"):
+        with pytest.raises((ValueError, TypeError), match=name):
+            compiled(0, **{name: value})
 
 
 # --- Files ---

@@ -109,15 +109,17 @@ def test_lsun(tmp_path, images):
 
 
 def test_parts_make_up_the_batch(layout):
-    """Of two workers each makes its half: images, augmentation and noise are the whole batch's."""
+    """Of two workers each makes its share, filled up: images, augmentation and noise are the batch's."""
     hyperparameters = records_hps(layout, dal=2)
     data = problems.load(hyperparameters, "train")
     whole = list(batches.train(data, hyperparameters, 6, 3).take(2))
-    halves = [list(batches.train(data, hyperparameters, 6, 3, part, 2).take(2)) for part in range(2)]
-    for step in range(2):
-        for k in range(3):
-            parts = np.concatenate([half[step][k] for half in halves])
-            np.testing.assert_array_equal(parts, whole[step][k])
+    for n in (3, 4):
+        shares = [list(batches.train(data, hyperparameters, 6, 3, first, n).take(2)) for first in (0, n)]
+        for step in range(2):
+            for k in range(3):
+                parts = np.concatenate([share[step][k] for share in shares])
+                np.testing.assert_array_equal(parts[:6], whole[step][k])
+                np.testing.assert_array_equal(parts[6:], whole[step][k][: 2 * n - 6])
 
 
 def damage(path, offset):

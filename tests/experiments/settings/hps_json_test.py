@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import pytest
@@ -12,6 +13,7 @@ from experiments.cli import UsageError
 from experiments.settings import hps_json, resolve
 
 EARLIER = pathlib.Path(__file__).parents[1] / "earlier" / "run"
+ON_TWO_REPLICAS = EARLIER.parent / "two_replicas"
 
 
 def write(logdir, values):
@@ -20,10 +22,57 @@ def write(logdir, values):
 
 def test_keys_and_their_order_are_those_of_an_earlier_run():
     there = json.loads((EARLIER / "hps.json").read_text())
-    assert list(hps_json.to_json(resolve({}))) == list(there)
-    assert hps_json.to_json(hps_json.load(EARLIER)) == there
-    for name, value in hps_json.to_json(resolve({})).items():
+    now = hps_json.to_json(resolve({}))
+    assert now.pop("world_size") == 1
+    assert list(now) == list(there)
+    assert hps_json.to_json(hps_json.load(EARLIER)) == there | dict(world_size=1)
+    for name, value in now.items():
         assert type(value) is type(there[name]), name
+
+
+def earlier_run(logdir, train_its, rows=(), n_train=256, n_batch_train=16):
+    """Writes what a run without world_size kept: hps.json, and (epoch, n_processed) in train.txt."""
+    values = hps_json.to_json(resolve(dict(n_train=n_train, n_batch_train=n_batch_train)))
+    del values["world_size"]
+    write(logdir, values | dict(train_its=train_its, beta2=1 - 1 / train_its))
+    lines = [values, *(dict(epoch=epoch, n_processed=n) for epoch, n in rows)]
+    (logdir / "train.txt").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 8, 12, 16, 17, 40, 100])
+def test_the_replicas_of_an_earlier_run_are_its_world_size(n, tmp_path):
+    """By the steps an epoch, or by what the log says a step processed."""
+    its = math.ceil(256 / (16 * n))
+    earlier_run(tmp_path, its, [(1, 16 * n * its), (2, 2 * 16 * n * its)])
+    assert hps_json.load(tmp_path).world_size == n
+    resolved = hps_json.going_on(tmp_path, {})
+    assert (resolved.world_size, resolved.train_its) == (n, its)
+    assert hps_json.going_on(tmp_path, dict(world_size=n)) == resolved
+    with pytest.raises(UsageError, match=f"world_size: {n} there, {n + 1} here"):
+        hps_json.going_on(tmp_path, dict(world_size=n + 1))
+    hps_json.save(resolved, tmp_path)
+    (tmp_path / "train.txt").unlink()
+    assert (
+        json.loads((tmp_path / "hps.json").read_text())["world_size"]
+        == n
+        == hps_json.load(tmp_path).world_size
+    )
+
+
+def test_where_nothing_tells_the_replicas_of_an_earlier_run_they_are_asked_for(tmp_path):
+    """To read it, they don't matter."""
+    earlier_run(tmp_path, 3)
+    (tmp_path / "train.txt").write_text('{}\n[[\n{"epoch": 0, "n_processed": 5}\n{"epoch": 1}\n7\n')
+    assert hps_json.load(tmp_path).world_size == 6
+    assert hps_json.for_reading(tmp_path, {}).world_size == 6
+    with pytest.raises(UsageError, match="6 to 7 make its 3 steps an epoch. Give --world_size"):
+        hps_json.going_on(tmp_path, {})
+    resolved = hps_json.going_on(tmp_path, dict(world_size=7))
+    hps_json.save(resolved, tmp_path)
+    assert hps_json.load(tmp_path) == resolved == hps_json.going_on(tmp_path, {})
+    earlier_run(tmp_path, 3)
+    with pytest.raises(UsageError, match="world_size: 6 there, 9 here"):
+        hps_json.going_on(tmp_path, dict(world_size=9))
 
 
 @settings(derandomize=True, max_examples=40, deadline=None)
@@ -40,6 +89,7 @@ def test_keys_and_their_order_are_those_of_an_earlier_run():
             learntop=st.booleans(),
             ycond=st.booleans(),
             seed=st.integers(0, 2**32 - 1),
+            world_size=st.integers(1, 99),
             data_dir=st.text(),
             dtype=st.sampled_from(["float32", "mixed_bfloat16"]),
         ),
@@ -72,7 +122,7 @@ def test_own_hyperparameters_may_be_missing_and_no_others():
     whole = hps_json.to_json(resolve({}))
     for name in whole:
         values = {key: value for key, value in whole.items() if key != name}
-        if name in ("dtype", "clip_norm", "n_channels"):
+        if name in ("dtype", "clip_norm", "n_channels", "world_size"):
             hps_json.from_json(values | dict(n_channels=1), "x")
         else:
             with pytest.raises(UsageError, match=f"x lacks '{name}'"):

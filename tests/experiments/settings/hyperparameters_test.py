@@ -106,12 +106,15 @@ def test_words_and_their_numbers_are_the_same():
 
 
 def test_what_follows_from_others():
-    """As the original's README has it for CIFAR-10, on eight replicas; batches shrink with the area."""
-    cifar10 = resolve(dict(problem="cifar10"), n_replicas=8)
+    """As the original's README has it for CIFAR-10, of eight workers; batches shrink with the area."""
+    cifar10 = resolve(dict(problem="cifar10", world_size=8))
     assert (cifar10.local_batch_train, cifar10.local_batch_init, cifar10.train_its) == (64, 256, 98)
-    assert cifar10.beta2 == 1 - 1 / 98
+    assert cifar10.batch_size == 512 and cifar10.beta2 == 1 - 1 / 98
     faces = resolve(dict(problem="celeba", n_levels=6))
     assert (faces.local_batch_train, faces.local_batch_init, faces.train_its) == (1, 4, 782)
+    assert faces.batch_size == 1
+    with pytest.raises(UsageError, match="--world_size 2147483647 times 64 images"):
+        resolve(dict(world_size=2**31 - 1))
 
 
 def test_hyperparameters_are_frozen():
