@@ -6,14 +6,15 @@ import tensorflow as tf
 from absl import flags
 
 from experiments.cli import UsageError
-from experiments.runs import workers
+from experiments.runs import cores, workers
 
 FLAGS = flags.FLAGS
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
 def define_flags():
-    """--strategy, --logical_cpus, --micro_batch and --xla, on which no result depends."""
+    """--strategy, --logical_cpus, --cores, --micro_batch and --xla, on which no result depends."""
+    cores.define_flags()
     flags.DEFINE_enum(
         "strategy",
         "auto",
@@ -72,6 +73,7 @@ def asked_for() -> Devices:
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_cpus
         )
+    cores.use(FLAGS.logical_cpus)
     n_here = _n_gpus() or FLAGS.logical_cpus
     kind = FLAGS.strategy
     cluster = workers.cluster() if kind in ("auto", "multi_worker") else None

@@ -7,13 +7,15 @@ from absl import flags
 import glow_tf
 from experiments import settings
 from experiments.cli import UsageError
+from experiments.runs import cores
 from experiments.runs.run import Run
 from experiments.settings import hps_json
 
 
 def define_flags():
-    """--logdir or --openai_checkpoint, --checkpoint, and the original's flags."""
+    """--logdir or --openai_checkpoint, --checkpoint, --cores, and the original's flags."""
     settings.define_flags()
+    cores.define_flags()
     flags.DEFINE_string("logdir", None, "The run to read.")
     flags.DEFINE_string(
         "openai_checkpoint", None, "Prefix of one of OpenAI's TF1 checkpoints, instead of a run."
@@ -28,6 +30,7 @@ def load() -> Run:
         UsageError: if they name none or two, or it can't be read.
     """
     f = flags.FLAGS
+    cores.use()
     if bool(f.logdir) == bool(f.openai_checkpoint):
         raise UsageError("Give either --logdir (a run) or --openai_checkpoint (a prefix).")
     given = {name: value for name, value in settings.given_flags().items() if value is not None}
