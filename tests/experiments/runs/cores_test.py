@@ -10,7 +10,7 @@ from glow_tf import threads
 
 @pytest.fixture
 def used(monkeypatch):
-    """Returns a function: --cores and how many replicas -> what `threads.use_cores` is told, None if nothing."""
+    """Returns a function: --cores and how many replicas -> what `threads.use_cores` is told, or None."""
     told = []
     monkeypatch.setattr(threads, "use_cores", lambda *arguments: told.append(arguments))
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
