@@ -72,11 +72,16 @@ def test_train_evaluate_sample(digits_run, tmp_path):
     test = [json.loads(line) for line in (digits_run / "test.txt").read_text().splitlines()]
     assert test[-1]["bits_x"] < test[1]["bits_x"] < 5
 
-    result = json.loads(commands.run("evaluate", "--logdir", digits_run))
+    result = json.loads(commands.run("evaluate", "--logdir", digits_run, "--draws", "2"))
     assert result["test_images"] == 360 and result["inverse_error"] < 1e-4
     best = min(test[1:], key=lambda row: row["loss"])
     assert abs(result["raw"]["bits_x"] - best["bits_x"]) < 1e-4
     assert result["raw"]["bits_x"] != result["polyak"]["bits_x"]
+    assert result["draws"]["k"] == 2
+    for weights in ("raw", "polyak"):
+        drawn, one = result["draws"][weights], result[weights]["bits_x"]
+        assert drawn["importance_weighted_bound"] < drawn["bits_x"] and abs(drawn["bits_x"] - one) < 0.05
+        assert drawn["bits_x"] != one and 0 < drawn["bits_x_error"] < 0.05
 
     out = tmp_path / "samples.png"
     commands.run("sample", "--logdir", digits_run, "--out", out, "--temperature", "0,1", "--rows", "2")

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments import train
+from experiments.runs import callbacks
+from experiments.settings import hps_json
 from tests.support import commands
 
 EARLIER = pathlib.Path(__file__).parent / "earlier"
@@ -49,6 +52,21 @@ def test_a_run_goes_on(logdir):
             for column, value in values.items():
                 # The rows have four digits; sixteen steps of training multiply what is rounded otherwise.
                 assert abs(row[column] - value) < 5e-4, (name, row, values)
+
+
+def test_a_run_of_two_replicas_goes_on_as_steps_of_both_their_images(tmp_path, monkeypatch):
+    """Its batch followed the replicas; now one device goes on with it, in parts. Expected is what two wrote."""
+    monkeypatch.setattr(callbacks, "TEMPERATURES", ())
+    logdir = tmp_path / "run"
+    shutil.copytree(EARLIER / "two_replicas", logdir)
+    hyperparameters = hps_json.going_on(logdir, dict(epochs=4, n_batch_train=16))
+    assert (hyperparameters.world_size, hyperparameters.batch_size) == (2, 32)
+    train.train(hyperparameters, logdir, micro_batch=8)
+    assert json.loads((logdir / "hps.json").read_text())["world_size"] == 2
+    for name, expected in (("train", [4.1319, 3.9936]), ("test", [4.0477, 3.9657])):
+        rows = [json.loads(line) for line in (logdir / f"{name}.txt").read_text().splitlines()[-2:]]
+        assert [(row["epoch"], row["n_processed"]) for row in rows] == [(3, 768), (4, 1024)]
+        np.testing.assert_allclose([row["bits_x"] for row in rows], expected, atol=5e-4)
 
 
 def signatures_of(path):
