@@ -96,15 +96,14 @@ def test_train_evaluate_sample(digits_run, tmp_path):
     assert {"epoch_bits_x", "epoch_test_bits_x"} <= tags
 
 
-def test_a_run_goes_on(tmp_path):
-    short = commands.SHORT_RUN
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    commands.run("train", "--logdir", whole, *short)
-    commands.run("train", "--logdir", parts, *short, "--epochs", "2")
-    printed = commands.run("train", "--logdir", parts, *short)
+def test_a_run_goes_on(digits_run, tmp_path):
+    """Two epochs and then the third lead where the three did."""
+    parts = tmp_path / "parts"
+    commands.run("train", "--logdir", parts, *commands.SHORT_RUN, "--epochs", "2")
+    printed = commands.run("train", "--logdir", parts, *commands.SHORT_RUN)
     assert "after epoch 2" in printed
     last = lambda logdir: json.loads((logdir / "test.txt").read_text().splitlines()[-1])
-    assert last(whole) == last(parts)
+    assert last(digits_run) == last(parts)
 
 
 @require_cases
