@@ -96,14 +96,17 @@ def test_train_evaluate_sample(digits_run, tmp_path):
     assert {"epoch_bits_x", "epoch_test_bits_x"} <= tags
 
 
-def test_a_run_goes_on(digits_run, tmp_path):
-    """Two epochs and then the third lead where the three did."""
-    parts = tmp_path / "parts"
-    commands.run("train", "--logdir", parts, *commands.SHORT_RUN, "--epochs", "2")
-    printed = commands.run("train", "--logdir", parts, *commands.SHORT_RUN)
+def test_a_run_goes_on(tmp_path):
+    """Two epochs and then the third lead where three lead."""
+    tiny = ["--n_levels=1", "--depth=1", "--width=4", "--n_train=64", "--n_batch_train=16"]
+    tiny.append("--epochs_full_valid=1")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    commands.run("train", "--logdir", whole, *tiny, "--epochs", 3)
+    commands.run("train", "--logdir", parts, *tiny, "--epochs", 2)
+    printed = commands.run("train", "--logdir", parts, *tiny, "--epochs", 3)
     assert "after epoch 2" in printed
     last = lambda logdir: json.loads((logdir / "test.txt").read_text().splitlines()[-1])
-    assert last(digits_run) == last(parts)
+    assert last(whole) == last(parts)
 
 
 @require_cases

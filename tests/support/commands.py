@@ -36,7 +36,7 @@ def run_many(lines: list[list], cwd=ROOT) -> list[tuple[int, str, str]]:
 
 
 def run_module(module: str, *arguments, cwd=ROOT) -> tuple[int, str, str]:
-    """Runs `python -m MODULE ARGUMENTS`; returns its exit code, and what it printed on stdout and on stderr."""
+    """Runs `python -m MODULE ARGUMENTS`; returns its exit code, its stdout and its stderr."""
     server = _server()
     request = dict(words=[module, *map(str, arguments)], cwd=str(cwd), env=_environment())
     server.stdin.write(json.dumps(request) + "\n")

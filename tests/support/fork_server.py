@@ -2,9 +2,9 @@
 
     python -m tests.support.fork_server
 
-Reads a request from each line of stdin, a JSON object: `words`, of a command line such as
-["experiments.train", "--depth", "0"], and its `cwd` and `env`. Answers by a line on stdout, a JSON list: the exit
-code, and what was written on stdout and stderr. Importing TensorFlow takes a process longer than most commands do.
+A line of stdin is a request, a JSON object: `words`, such as ["experiments.train", "--depth", "0"], `cwd` and
+`env`. A line on stdout answers it, a JSON list: the exit code, and what was written on stdout and stderr.
+To import TensorFlow takes longer than most of the commands do here.
 """
 
 import json

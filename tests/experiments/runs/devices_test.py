@@ -18,7 +18,8 @@ from tests.support import commands
 
 STEPS = 20
 BATCH = 32
-FLAGS = dict(depth=2, width=16, n_train=STEPS * BATCH, dal=1, epochs_warmup=0.5, epochs_full_valid=1)
+FLAGS = dict(n_levels=1, depth=2, width=16, n_train=STEPS * BATCH, dal=1)
+FLAGS |= dict(epochs_warmup=0.5, epochs_full_valid=1)
 
 
 def train_on(strategy, logdir, monkeypatch):
@@ -140,7 +141,7 @@ def test_logical_cpus_and_batches():
 
 
 def test_mixed_bfloat16_and_clipping_from_the_command(tmp_path):
-    flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1"]
+    flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1", "--n_levels=1"]
     commands.run("train", *commands.SHORT_RUN, *flags, "--logdir", tmp_path)
     hyperparameters = json.loads((tmp_path / "hps.json").read_text())
     assert hyperparameters["dtype"] == "mixed_bfloat16" and hyperparameters["clip_norm"] == 1
