@@ -56,7 +56,8 @@ def main(argv):
     sample = tf.function(
         lambda temperature: run.glow.sample(
             len(y), y if run.hyperparameters.ycond else None, temperature, seed=[FLAGS.seed or 0, 0]
-        )
+        ),
+        autograph=False,
     )
     blocks = [sample(tf.constant(t)).numpy() for t in temperatures]
     pictures.save_blocks(blocks, len(labels), FLAGS.out)

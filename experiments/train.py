@@ -206,7 +206,7 @@ def _fit(run, train_data, test_data, save_every, signals):
         _wait_for_all(strategy)
 
 
-@tf.function
+@tf.function(autograph=False)
 def _wait_for_all(strategy):
     """Waits for the chief, which writes and draws: a worker that left earlier would end it."""
     return strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None)

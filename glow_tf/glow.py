@@ -288,7 +288,7 @@ class Glow(tf.Module):
                             )
         return None
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _initialize(self, x):
         z = x
         for level in range(self.config.n_levels):

@@ -173,11 +173,12 @@ class SampleGrids:
         self._board = Summaries(run, "samples")
         self._sample = tf.function(
             lambda y, temperature: run.glow.sample(
-                len(y),
+                y.shape[0],
                 y if run.hyperparameters.ycond else None,
                 temperature,
                 seed=[run.hyperparameters.seed, 0],
-            )
+            ),
+            autograph=False,
         )
 
     def draw(self, epoch: int) -> None:

@@ -13,7 +13,7 @@ def inverse_error(run: Run, batch) -> float:
 
 
 def _inverse_error(glow):
-    @tf.function
+    @tf.function(autograph=False)
     def error(images, labels, noise):
         y = labels if glow.config.ycond else None
         restored = glow.decode_float(glow.encode(images, y, noise), y)

@@ -104,11 +104,13 @@ def test_train_evaluate_sample(digits_run, tmp_path):
 
 
 def test_a_run_goes_on(tmp_path):
-    short = commands.SHORT_RUN
+    """Two epochs and then the third lead where three lead."""
+    tiny = ["--n_levels=1", "--depth=1", "--width=4", "--n_train=64", "--n_batch_train=16"]
+    tiny.append("--epochs_full_valid=1")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    commands.run("train", "--logdir", whole, *short)
-    commands.run("train", "--logdir", parts, *short, "--epochs", "2")
-    printed = commands.run("train", "--logdir", parts, *short)
+    commands.run("train", "--logdir", whole, *tiny, "--epochs", 3)
+    commands.run("train", "--logdir", parts, *tiny, "--epochs", 2)
+    printed = commands.run("train", "--logdir", parts, *tiny, "--epochs", 3)
     assert "after epoch 2" in printed
     last = lambda logdir: json.loads((logdir / "test.txt").read_text().splitlines()[-1])
     assert last(whole) == last(parts)

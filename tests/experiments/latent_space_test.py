@@ -117,21 +117,17 @@ def test_sample_of_labels_as_an_animation(digits_run, tmp_path):
     assert picture.n_frames == 3 and picture.size == (2 * CELL, 2 * CELL)
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "words"),
-    [
-        ("export", "--logdir {run} --export_dir {tmp} --version 1", ["{tmp}/1", "overwritten"]),
-        ("manipulate", "--logdir {run} --directions {tmp}/text.npz", ["text.npz"]),
-    ],
-)
-def test_mistakes_are_told_in_a_paragraph(command, arguments, words, digits_run, tmp_path):
+def test_mistakes_are_told_in_a_paragraph(digits_run, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "text.npz").write_text("no arrays")
-    fill = dict(run=digits_run, tmp=tmp_path)
-    message = commands.run(command, *arguments.format(**fill).split(), fails=True)
-    assert "Traceback" not in message, message
-    for word in words:
-        assert word.format(**fill) in message, message
+    for line, words in (
+        (["export", "--export_dir", tmp_path, "--version", 1], [tmp_path / "1", "overwritten"]),
+        (["manipulate", "--directions", tmp_path / "text.npz"], ["text.npz"]),
+    ):
+        message = commands.run(*line, "--logdir", digits_run, fails=True)
+        assert "Traceback" not in message, message
+        for word in words:
+            assert str(word) in message, message
 
 
 @pytest.mark.parametrize(

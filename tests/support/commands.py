@@ -1,11 +1,11 @@
 """Runs the commands as a user does."""
 
+import functools
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHORT_RUN = ["--depth", "2", "--width", "16", "--epochs", "3", "--epochs_full_valid", "1"]
@@ -17,19 +17,13 @@ def run(command: str, *arguments, fails: bool = False) -> str:
     Returns:
         What it printed on stdout; on stderr if it `fails`, as it then must.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stderr if fails else done.stdout
+    ((code, out, err),) = run_many([[command, *arguments]])
+    assert (code != 0) == fails, out + err
+    return err if fails else out
 
 
 def run_many(lines: list[list], cwd=ROOT) -> list[tuple[int, str, str]]:
-    """Runs commands such as ["train", "--depth", 0] one after the other, with one start of TensorFlow.
+    """Runs commands such as ["train", "--depth", 0] one after the other.
 
     Args:
         lines: of the commands.
@@ -38,15 +32,30 @@ def run_many(lines: list[list], cwd=ROOT) -> list[tuple[int, str, str]]:
     Returns:
         Of each, its exit code and what it printed on stdout and on stderr.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump([list(map(str, line)) for line in lines], file)
-        file.flush()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.support.many_commands", file.name],
-            cwd=cwd,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return [run_module(f"experiments.{command}", *arguments, cwd=cwd) for command, *arguments in lines]
+
+
+def run_module(module: str, *arguments, cwd=ROOT) -> tuple[int, str, str]:
+    """Runs `python -m MODULE ARGUMENTS`; returns its exit code, its stdout and its stderr."""
+    server = _server()
+    request = dict(words=[module, *map(str, arguments)], cwd=str(cwd), env=_environment())
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    return tuple(json.loads(server.stdout.readline()))
+
+
+def _environment():
+    return os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@functools.cache
+def _server():
+    """Starts the process whose forks the commands are; it ends with this one, at the end of its stdin."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fork_server"],
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

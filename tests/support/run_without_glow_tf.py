@@ -1,17 +1,19 @@
-"""Runs every signature of a SavedModel in a process that can't import glow_tf.
+"""Runs the signatures of a SavedModel, by each loader, in a process that can't import glow_tf.
 
-    python run_without_glow_tf.py LOADER SAVED_MODEL REQUESTS OUTPUTS
+    python run_without_glow_tf.py SAVED_MODEL REQUESTS OUTPUTS
 
-REQUESTS and OUTPUTS are folders of npz files, one a signature; a LOADER is a key of LOADERS.
+REQUESTS is a folder of npz files, one a signature; OUTPUTS gets such a folder for each loader.
 """
 
 import importlib.util
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 
-sys.modules["glow_tf"] = None  # An import of it fails from here on.
+# The command loads the model anew for each signature: one of numbers, one of files, one that draws.
+BY_CLI = {"bits_per_dim", "bits_per_dim_encoded", "sample"}
 
 
 def python(path, requests):
@@ -26,21 +28,21 @@ def python(path, requests):
 
 
 def cli(path, requests):
-    """The command `saved_model_cli run`, which writes a file an output."""
+    """The command `saved_model_cli run`, which reads files of inputs and writes a file an output."""
     from tensorflow.python.tools import saved_model_cli
 
-    arguments = sys.argv
-    for name, inputs in requests.items():
-        outputs = pathlib.Path(arguments[4]) / f"{name}_files"
-        file = pathlib.Path(arguments[3]) / f"{name}.npz"
-        sys.argv = ["saved_model_cli", "run", "--dir", str(path), "--tag_set", "serve"]
-        sys.argv += ["--signature_def", name, "--outdir", str(outputs)]
-        sys.argv += ["--inputs", ";".join(f"{key}={file}[{key}]" for key in inputs)]
-        try:
-            saved_model_cli.main()
-        except SystemExit as end:
-            assert not end.code, end.code
-        yield name, {file.stem: np.load(file, allow_pickle=True) for file in outputs.iterdir()}
+    for name in BY_CLI:
+        with tempfile.TemporaryDirectory() as folder:
+            file, outputs = pathlib.Path(folder, "inputs.npz"), pathlib.Path(folder, "outputs")
+            np.savez(file, **requests[name])
+            sys.argv = ["saved_model_cli", "run", "--dir", str(path), "--tag_set", "serve"]
+            sys.argv += ["--signature_def", name, "--outdir", str(outputs)]
+            sys.argv += ["--inputs", ";".join(f"{key}={file}[{key}]" for key in requests[name])]
+            try:
+                saved_model_cli.main()
+            except SystemExit as end:
+                assert not end.code, end.code
+            yield name, {file.stem: np.load(file, allow_pickle=True) for file in outputs.iterdir()}
 
 
 def cpp(path, requests):
@@ -56,10 +58,17 @@ def cpp(path, requests):
 
 LOADERS = dict(python=python, cli=cli, cpp=cpp)
 
+
+def main(saved_model, requests_folder, outputs_folder):
+    """Runs all."""
+    sys.modules["glow_tf"] = None  # An import of it fails from here on.
+    requests = {file.stem: dict(np.load(file, allow_pickle=True)) for file in requests_folder.iterdir()}
+    for name, loader in LOADERS.items():
+        folder = outputs_folder / name
+        folder.mkdir(parents=True)
+        for signature, arrays in loader(saved_model, requests):
+            np.savez(folder / f"{signature}.npz", **arrays)
+
+
 if __name__ == "__main__":
-    _, loader, saved_model, requests_folder, outputs_folder = sys.argv
-    all_requests = {
-        file.stem: dict(np.load(file, allow_pickle=True)) for file in pathlib.Path(requests_folder).iterdir()
-    }
-    for signature, arrays in LOADERS[loader](pathlib.Path(saved_model), all_requests):
-        np.savez(pathlib.Path(outputs_folder) / f"{signature}.npz", **arrays)
+    main(*map(pathlib.Path, sys.argv[1:]))

@@ -20,7 +20,7 @@ from glow_tf.training import ProgressBar
 from tests.experiments.runs.interruptions_test import wait_for, weights
 from tests.support import commands
 
-FLAGS = dict(depth=2, width=16, dal=1, n_test=70, n_batch_init=64)
+FLAGS = dict(n_levels=1, depth=2, width=16, dal=1, n_test=70, n_batch_init=64)
 # 33 images can't be shared equally by two.
 ODD = FLAGS | dict(
     world_size=3, n_batch_train=11, n_train=5 * 33, epochs_warmup=2, epochs_full_valid=5, polyak_epochs=2.0
@@ -190,7 +190,7 @@ def test_logical_cpus_and_batches():
 
 
 def test_mixed_bfloat16_and_clipping_from_the_command(tmp_path):
-    flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1", "--micro_batch=24"]
+    flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1", "--micro_batch=24", "--n_levels=1"]
     printed = commands.run("train", *commands.SHORT_RUN, *flags, "--logdir", tmp_path)
     assert "64 images per step, at most 24 at once" in printed
     hyperparameters = json.loads((tmp_path / "hps.json").read_text())

@@ -1,5 +1,6 @@
 """A run is killed, told to end, robbed of its disk and its files and fed with NaN, and goes on exactly."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -80,6 +81,23 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@contextlib.contextmanager
+def without_graphs():
+    """Graphs of the training take longer to build than some steps take without them."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager():
+    """For tests of what is around the steps."""
+    with without_graphs():
+        yield
+
+
 @pytest.mark.slow
 def test_killed_terminated_and_damaged_ends_as_uncut(digits_run, tmp_path, capsys):
     """Kill -9 in the first epoch, SIGTERM in the second, a truncated checkpoint, and the end."""
@@ -115,7 +133,7 @@ def test_killed_terminated_and_damaged_ends_as_uncut(digits_run, tmp_path, capsy
         assert rows(logdir, name) == rows(digits_run, name)
 
 
-def test_cut_between_the_steps_and_the_end_of_an_epoch(digits_run, tmp_path, monkeypatch):
+def test_cut_between_the_steps_and_the_end_of_an_epoch(tiny_run, tmp_path, eager, monkeypatch):
     """The evaluation that was cut is made when the run goes on."""
 
     class Killed(BaseException):
@@ -128,10 +146,10 @@ def test_cut_between_the_steps_and_the_end_of_an_epoch(digits_run, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(callbacks, "evaluate_both", evaluate)
         with pytest.raises(Killed):
-            train.train(short_hps(epochs=1), logdir)
-    train.train(short_hps(epochs=1), logdir)
+            train.train(tiny_hps(polyak_epochs=3.0, epochs=1), logdir)
+    train.train(tiny_hps(polyak_epochs=3.0, epochs=1), logdir)
     first = lambda run: (run / "test.txt").read_text().splitlines()[1]
-    assert first(logdir) == first(digits_run)
+    assert first(logdir) == first(tiny_run)
 
 
 def test_all_checkpoints_damaged(tmp_path):
@@ -160,7 +178,7 @@ def test_nan_in_step_50(tmp_path, monkeypatch):
 
     monkeypatch.setattr(GlowModel, "_weighted_losses", poisoned)
     # The epoch that starts at step 46 begins with another count: one epoch of 60 steps instead.
-    hyperparameters = short_hps(n_train=60 * 64, epochs=1)
+    hyperparameters = tiny_hps(n_train=60 * 16, epochs=1)
     with pytest.raises(UsageError, match="nan in training step 50.*last good checkpoint is .*ckpt-40.*--lr"):
         train.train(hyperparameters, tmp_path, save_every=20)
     values = weights(tmp_path)
@@ -191,7 +209,7 @@ def test_an_exploding_loss_stops_the_run_and_a_spike_does_not(tmp_path):
         feed([4.0] * 10 + [33.0] * 5)
 
 
-def test_gradients_are_clipped(tmp_path):
+def test_gradients_are_clipped(tmp_path, eager):
     """The norm of all gradients together is what is limited; Adamax' first moment shows it."""
     moments = []
     for clip_norm in (0.0, 1e-3):
@@ -216,28 +234,21 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_disk(small_disk):
+def test_a_full_disk(small_disk, eager):
     """The run stops and names its last checkpoint; with space it goes on from there."""
     logdir = small_disk / "run"
-    hyperparameters = short_hps(width=96, epochs=1)
+    hyperparameters = tiny_hps(depth=2, width=160, epochs=1)  # 1.2 MB a checkpoint.
     with pytest.raises(UsageError, match="disk is full.*(last good checkpoint|no checkpoint)"):
-        train.train(hyperparameters, logdir, save_every=5)
+        train.train(hyperparameters, logdir, save_every=1)
     assert weights(logdir) and not (logdir / "last" / ".writing").exists()
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    assert train.train(hyperparameters, logdir, save_every=5).step == STEPS_AN_EPOCH
+    assert train.train(hyperparameters, logdir, save_every=1).step == 4
 
 
 def test_killed_while_saving(tmp_path):
     """At 20 random moments of writing; what is there afterwards is whole."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.kill_while_saving", tmp_path, "20"],
-        cwd=commands.ROOT,
-        env=os.environ | {"PYTHONPATH": str(commands.ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 kills" in done.stdout
+    code, out, err = commands.run_module("tests.support.kill_while_saving", tmp_path, 20)
+    assert code == 0 and "20 kills" in out, out + err
 
 
 TINY = dict(depth=1, width=8, n_levels=1, n_train=64, n_batch_train=16, epochs=2, epochs_full_valid=1)
@@ -265,12 +276,13 @@ def no_grids():
 def tiny_run(tmp_path_factory):
     """A run of two epochs that is at its end; it is copied, not changed."""
     logdir = tmp_path_factory.mktemp("tiny") / "run"
-    train.train(tiny_hps(polyak_epochs=3.0), logdir)
+    with without_graphs():
+        train.train(tiny_hps(polyak_epochs=3.0), logdir)
     return logdir
 
 
 @pytest.fixture
-def copied(tiny_run, tmp_path):
+def copied(tiny_run, tmp_path, eager):
     """A copy of the tiny run."""
     return pathlib.Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
@@ -341,7 +353,7 @@ def test_a_test_loss_that_is_not_finite(copied, monkeypatch):
         train.train(tiny_hps(polyak_epochs=3.0, epochs=4), copied)
 
 
-def test_files_removed_while_training(tmp_path, monkeypatch, capsys):
+def test_files_removed_while_training(tmp_path, eager, monkeypatch, capsys):
     """They are written again, whole, and that is said."""
     logdir = tmp_path / "run"
     evaluate = callbacks.evaluate_both
@@ -523,7 +535,7 @@ def test_folders_of_any_name(name, tmp_path):
     assert len(list(folder.iterdir())) == 2
 
 
-def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_sighup_and_sigterm(tmp_path, eager, monkeypatch, capsys):
     """The step ends and is saved; the run goes on; a signal before the first step ends it at once."""
     check = StopOnNotFinite.on_train_batch_end
     signals = {3: signal.SIGINT, 5: signal.SIGHUP, 7: signal.SIGTERM}
@@ -551,7 +563,7 @@ def test_ctrl_c_sighup_and_sigterm(tmp_path, monkeypatch, capsys):
         assert signals.received and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
 
 
-def test_a_signal_during_an_evaluation(tmp_path, monkeypatch):
+def test_a_signal_during_an_evaluation(tmp_path, eager, monkeypatch):
     """It is left, and made again when the run goes on."""
     evaluate = callbacks.evaluate_both
 

@@ -163,8 +163,8 @@ def gradients_of(bijector, x, inverse=False):
 def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng):
     """In a function, and one of them eager, against a plain loop over the steps.
 
-    What a mode keeps doesn't depend on the kind of step: one kind is tried in all modes, fused or not, and
-    the others in the two modes that have all ways to recall a step.
+    What a mode keeps depends neither on the kind of step nor on the kernel: one kind is tried in all modes,
+    and the others, and a kernel that isn't fused, in the two modes that have all ways to recall a step.
     """
     x = tf.constant(rng.normal(size=(3, 4, 2, 4)))
     plain = moved(scan("float64", permutation, additive))
@@ -178,8 +178,8 @@ def test_scan_gradients_in_every_memory_mode(permutation, additive, inverse, rng
     expected = [tf.convert_to_tensor(g) for g in expected]
     modes = [("recompute", 0, True), ("reverse", 4000, True)]  # The latter keeps some steps of three.
     if permutation == "invconv" and not additive:
-        more = [("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000), ("reverse", 2**20)]
-        modes = [(*mode, fused) for mode in more for fused in (False, True)]
+        modes += [("recompute", 0, False), ("reverse", 4000, False)]
+        modes += [("store", 0, True), ("reverse", 0, True), ("reverse", 2**20, True)]
     for memory, keep_bytes, fused in modes:
         bijector = moved(scan("float64", permutation, additive, fused, memory, keep_bytes))
         runs = [tf.function(gradients_of)] + ([gradients_of] if keep_bytes == 4000 else [])

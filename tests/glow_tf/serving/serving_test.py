@@ -1,5 +1,7 @@
 """The export: what it holds, that it loads without this package, and that it answers as the model does."""
 
+import functools
+import importlib
 import json
 import os
 import pathlib
@@ -16,7 +18,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import glow_tf
 from glow_tf.serving import warm_up
-from tests.support import serving_cases
+from tests.support import run_without_glow_tf, serving_cases
 from tests.support.cpp_saved_model import CppSavedModel
 from tests.support.serving_cases import CONFIGS
 
@@ -32,49 +34,59 @@ class Served:
         self.config = self.model.config
         self.path = glow_tf.serving.export(self.model, directory, metadata={"weights": "raw"})
         self.cpp = CppSavedModel(self.path)
+        self.requests = serving_cases.make_requests(self.config)
+
+    @functools.cached_property
+    def wanted(self) -> dict:
+        """What the Python model answers to the requests."""
+        return {n: serving_cases.expected(self.model, n, request) for n, request in self.requests.items()}
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
-def served(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def served_as(tmp_path_factory):
+    """A function: the name of a model -> it, served; made once."""
+    return functools.cache(lambda name: Served(name, tmp_path_factory.mktemp("served")))
+
+
+@pytest.fixture(params=CONFIGS)
+def served(request, served_as):
     """Each model, served."""
-    return Served(request.param, tmp_path_factory.mktemp("served"))
+    return served_as(request.param)
 
 
-@pytest.fixture(scope="module")
-def with_labels(tmp_path_factory):
+@pytest.fixture
+def with_labels(served_as):
     """The model with labels, served."""
-    return Served("labels", tmp_path_factory.mktemp("served"))
+    return served_as("labels")
 
 
-@pytest.fixture(scope="module")
-def no_labels():
+@pytest.fixture
+def no_labels(served_as):
     """The model without labels."""
-    return serving_cases.make_model("no_labels")
+    return served_as("no_labels").model
 
 
 def test_answers_are_the_python_models(served):
-    for name, request in serving_cases.make_requests(served.config).items():
+    for name, request in served.requests.items():
         answer = served.cpp.run(name, request)
-        wanted = serving_cases.expected(served.model, name, request)
-        serving_cases.assert_close(answer, wanted, served.config.n_bits_x)
+        serving_cases.assert_close(answer, served.wanted[name], served.config.n_bits_x)
 
 
-@pytest.mark.parametrize("loader", ["python", "cli", "cpp"])
-def test_loads_without_glow_tf(loader, with_labels, tmp_path):
-    requests = serving_cases.make_requests(with_labels.config)
-    folders = [tmp_path / "requests", tmp_path / "outputs"]
-    for folder in folders:
-        folder.mkdir()
-    for name, request in requests.items():
-        np.savez(folders[0] / f"{name}.npz", **request)
+def test_loads_without_glow_tf(with_labels, tmp_path):
+    requests, outputs = tmp_path / "requests", tmp_path / "outputs"
+    requests.mkdir()
+    for name, request in with_labels.requests.items():
+        np.savez(requests / f"{name}.npz", **request)
     script = pathlib.Path(__file__).parents[2] / "support" / "run_without_glow_tf.py"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, script, loader, with_labels.path, *folders]
+    command = [sys.executable, script, with_labels.path, requests, outputs]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
-    for name, request in requests.items():
-        answer = dict(np.load(folders[1] / f"{name}.npz", allow_pickle=True))
-        wanted = serving_cases.expected(with_labels.model, name, request)
-        serving_cases.assert_close(answer, wanted, with_labels.config.n_bits_x)
+    files = list(outputs.glob("*/*.npz"))
+    by = lambda loader: {file.stem for file in files if file.parent.name == loader}
+    assert by("python") == by("cpp") == SIGNATURES and by("cli") == run_without_glow_tf.BY_CLI
+    for file in files:
+        answer = dict(np.load(file, allow_pickle=True))
+        serving_cases.assert_close(answer, with_labels.wanted[file.stem], with_labels.config.n_bits_x)
 
 
 def test_a_row_does_not_depend_on_its_batch(served):
@@ -108,7 +120,7 @@ def test_a_jpeg_is_taken_too(with_labels):
 
 
 def test_encode_then_decode_is_the_image(served):
-    request = serving_cases.make_requests(served.config)["encode"]
+    request = served.requests["encode"]
     labels = {key: value for key, value in request.items() if key == "labels"}
     latents = served.cpp.run("encode", request)["latents"]
     images = served.cpp.run("decode", dict(latents=latents) | labels)["images"]
@@ -187,10 +199,13 @@ def test_without_the_package_there_are_no_warm_up_requests(monkeypatch, no_label
     assert not (path / warm_up.FILE).exists() and CppSavedModel(path).signatures
 
 
-def test_import_does_not_need_the_package():
-    code = "import sys, glow_tf.serving; sys.exit('tensorflow_serving' in sys.modules)"
-    root = pathlib.Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+def test_import_does_not_need_the_package(monkeypatch):
+    monkeypatch.setattr(glow_tf, "serving", None)  # Put back at the end, with the modules.
+    for name in list(sys.modules):
+        if name.startswith(("glow_tf.serving", "tensorflow_serving")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)  # An import of it fails.
+    assert importlib.import_module("glow_tf.serving").export
 
 
 def test_versions(monkeypatch, tmp_path):
