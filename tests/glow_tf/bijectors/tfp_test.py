@@ -538,7 +538,7 @@ def test_scan_of_permutations_from_numpy(rng):
         ({"b": np.zeros([0, 3]), "logs": np.zeros([0, 3])}, "at least 1"),
         ({"b": np.zeros([2, 3], int), "logs": np.zeros([2, 3], int)}, "floating"),
         ({"b": np.zeros([2, 5, 3]), "logs": np.zeros([2, 3])}, r"batch shape \(5,\)"),
-        ({"b": np.zeros([2, 3]), "logs": np.zeros([2, 1])}, "shapes"),
+        ({"b": np.zeros([2, 3]), "logs": np.zeros([2, 2])}, "shapes"),
     ],
 )
 def test_scan_refuses_parameters(parameters, words):
