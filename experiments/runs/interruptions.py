@@ -22,7 +22,7 @@ _SECONDS_TO_END = 2.0  # How long Python may take to come to a handler, while no
 
 
 class Terminated(BaseException):
-    """The process ends by a signal, and what there is to save is saved. No `except Exception` is to take it."""
+    """The process ends by a signal, and what is to be saved is. No `except Exception` is to take it."""
 
     def __init__(self, name: str, when: str):
         """Takes the signal's name, and when it was in the training."""

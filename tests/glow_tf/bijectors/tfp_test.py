@@ -462,7 +462,7 @@ def test_a_constant_log_det_takes_no_network():
             np.testing.assert_allclose(log_det, [expected] * 3)
     assert not calls
     np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([3, 4])), [1.2] * 3, rtol=1e-6)
-    steps = registry.scan("float64", additive=True)
+    steps = registry.scan("float64", coupling="additive")
     for bijector in (registry.moved(steps), steps.step(1)):
         x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2, 4)))
         log_det = bijector.forward_log_det_jacobian(tf.identity(x))
