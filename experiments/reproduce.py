@@ -25,9 +25,7 @@ from experiments import cli, settings
 from experiments.cli import UsageError, number_lists
 from experiments.runs import interruptions, logs
 from experiments.settings import parameter_count
-from experiments.settings.rows import ROWS
-from glow_tf.bijectors.glow_step import PERMUTATIONS
-from glow_tf.glow import COUPLINGS
+from experiments.settings.rows import ABLATED_COUPLINGS, ABLATED_PERMUTATIONS, ROWS
 
 FLAGS = flags.FLAGS
 _GPUS = (16, 24, 80)  # GB.
@@ -130,15 +128,15 @@ def ablation(logdir: pathlib.Path, seeds: list[int], extra) -> None:
     """Trains the six models of figure 3 for each seed, those that aren't done, and draws their curves."""
     runs = {}
     for seed in seeds:
-        for permutation in PERMUTATIONS:
-            for coupling in COUPLINGS:
+        for permutation in ABLATED_PERMUTATIONS:
+            for coupling in ABLATED_COUPLINGS:
                 row = f"ablation_{permutation}_{coupling}"
                 runs[permutation, coupling, seed] = logdir / f"{permutation}_{coupling}_{seed}"
                 run(row, runs[permutation, coupling, seed], [f"--seed={seed}", *extra])
                 draw({key: curve(path) for key, path in runs.items()}, logdir / "ablation.png")
     print(f"Wrote {logdir / 'ablation.png'}.")
-    for permutation in PERMUTATIONS:
-        for coupling in COUPLINGS:
+    for permutation in ABLATED_PERMUTATIONS:
+        for coupling in ABLATED_COUPLINGS:
             last = [curve(runs[permutation, coupling, seed])[-1]["bits_x"] for seed in seeds]
             print(f"{permutation:8} {coupling:9} {sum(last) / len(last):.4f} bits/dim at the end, {last}")
 
@@ -153,14 +151,16 @@ def draw(curves: dict, path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(COUPLINGS), figsize=(10, 4), sharey=True, layout="constrained")
-    colours = dict(zip(PERMUTATIONS, ("tab:red", "tab:orange", "tab:blue"), strict=True))
+    figure, axes = pyplot.subplots(
+        1, len(ABLATED_COUPLINGS), figsize=(10, 4), sharey=True, layout="constrained"
+    )
+    colours = dict(zip(ABLATED_PERMUTATIONS, ("tab:red", "tab:orange", "tab:blue"), strict=True))
     for (permutation, coupling, _), rows in curves.items():
-        axis = axes[COUPLINGS.index(coupling)]
+        axis = axes[ABLATED_COUPLINGS.index(coupling)]
         label = permutation if permutation not in axis.get_legend_handles_labels()[1] else None
         x, y = [row["n_images"] / 1000 for row in rows], [row["bits_x"] for row in rows]
         axis.plot(x, y, color=colours[permutation], label=label, linewidth=1, marker=".", markersize=4)
-    for axis, coupling in zip(axes, COUPLINGS, strict=True):
+    for axis, coupling in zip(axes, ABLATED_COUPLINGS, strict=True):
         axis.set(title=coupling, xlabel="thousand training images")
         axis.grid(alpha=0.3)
         axis.legend()

@@ -237,7 +237,7 @@ def main(argv):
             )
         except interruptions.Terminated as end:
             with contextlib.suppress(OSError):  # The terminal may be gone.
-                print(f"{end} The same command goes on from there.", file=sys.stderr)
+                print(end, file=sys.stderr)
             sys.exit(interruptions.TERMINATED)
         run.tell(f"Samples: {logdir}/epoch_*_sample_*.png. Curves: tensorboard --logdir {logdir}")
 

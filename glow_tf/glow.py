@@ -77,7 +77,7 @@ class Glow(tf.Module):
 
     def _scan(self, level: int, memory: str = "reverse", keep_bytes: int = 0) -> Scan:
         config = self.config
-        kind = config.flow_permutation, config.additive, config.compute_dtype
+        kind = config.flow_permutation, config.flow_coupling, config.compute_dtype
         return Scan(
             functools.partial(_step, *kind),
             self.levels[level],
@@ -440,10 +440,10 @@ class Glow(tf.Module):
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]
 
 
-def _step(permutation, additive, compute_dtype, parameters):
+def _step(permutation, coupling, compute_dtype, parameters):
     """Makes a step for `Scan`; no closure, so that bijectors can be pickled."""
     return GlowStep(
-        permutation=permutation, additive=additive, compute_dtype=compute_dtype, parameters=parameters
+        permutation=permutation, coupling=coupling, compute_dtype=compute_dtype, parameters=parameters
     )
 
 

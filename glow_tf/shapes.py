@@ -3,16 +3,17 @@
 import tensorflow as tf
 
 
-def require_shapes(name: str, parameters: dict, batch: bool = False, **wanted):
+def require_shapes(name: str, parameters: dict, batch: bool = False, broadcast=(), **wanted):
     """Raises a ValueError unless the parameters have the shapes that belong together.
 
-    A parameter that is broadcast over the channels would give a log-det of too few terms. What isn't known
-    when a graph is made isn't checked.
+    What isn't known when a graph is made isn't checked.
 
     Args:
         name: of the bijector or network, for the message.
         parameters: dict of what has a shape.
         batch: whether batch axes, which must broadcast, may stand before.
+        broadcast: keys of vectors that may have one entry for all channels; any other parameter that is
+            broadcast would give a log-det of too few terms.
         **wanted: the shape of each parameter, a list of int, None for a size that is unknown.
     """
     missing = [key for key in wanted if key not in parameters]
@@ -20,8 +21,9 @@ def require_shapes(name: str, parameters: dict, batch: bool = False, **wanted):
         raise ValueError(f"{name} needs the parameters {sorted(wanted)}; missing: {missing}.")
     shapes = {key: tf.TensorShape(parameters[key].shape) for key in wanted}
     n_batch = {key: shape.rank - len(wanted[key]) for key, shape in shapes.items() if shape.rank is not None}
+    allowed = {key: [wanted[key], [1]] if key in broadcast else [wanted[key]] for key in wanted}
     fits = all(
-        n == max(n, 0) * batch and shapes[key][n:].is_compatible_with(wanted[key])
+        n == max(n, 0) * batch and any(shapes[key][n:].is_compatible_with(shape) for shape in allowed[key])
         for key, n in n_batch.items()
     )
     if fits:
@@ -33,9 +35,10 @@ def require_shapes(name: str, parameters: dict, batch: bool = False, **wanted):
         except ValueError:  # The batch axes don't broadcast; the message below says which they are.
             pass
     brackets = lambda sizes: f"[{', '.join('C' if size is None else str(size) for size in sizes)}]"
+    either = lambda key: " or ".join(dict.fromkeys(map(brackets, allowed[key])))
     raise ValueError(
         f"The parameters of {name} must have the shapes "
-        f"{', '.join(f'{key} {brackets(sizes)}' for key, sizes in wanted.items())}"
+        f"{', '.join(f'{key} {either(key)}' for key in wanted)}"
         f"{', after batch axes that broadcast' if batch else ''}; "
         f"got {', '.join(f'{key} {shape}' for key, shape in shapes.items())}."
     )
@@ -45,6 +48,33 @@ def n_channels_of(value):
     """Returns the size of the last axis, or None if it is unknown or there is none."""
     shape = tf.TensorShape(value.shape)
     return shape[-1] if shape.rank else None
+
+
+def common_channels(values):
+    """Returns the size of the last axis that `values` broadcast to, or None if it is unknown."""
+    sizes = [n_channels_of(value) for value in values]
+    largest = max((size for size in sizes if size is not None), default=None)
+    return None if largest == 1 and None in sizes else largest
+
+
+def at_each_channel(value, x):
+    """Returns a parameter [..., C or 1] as [..., C], an entry for each channel of x: so a sum counts each.
+
+    A parameter that doesn't fit, which only the run of a graph may know, is an error.
+    """
+    value = tf.convert_to_tensor(value)
+    size, n_channels = n_channels_of(value), n_channels_of(x)
+    if size == n_channels and size is not None:
+        return value
+    if size is None or n_channels is None:
+        # TensorFlow takes a broadcast out of a graph whose result it thinks to be of the same shape.
+        given, wanted = tf.shape(value)[-1], tf.shape(x)[-1]
+        fits = tf.debugging.Assert(
+            (given == 1) | (given == wanted), ["A parameter for", given, "channels doesn't fit", wanted]
+        )
+        with tf.control_dependencies([fits]):
+            value = tf.identity(value)
+    return tf.broadcast_to(value, tf.concat([tf.shape(value)[:-1], tf.shape(x)[-1:]], 0))
 
 
 def require_event(name: str, x, min_ndims: int, n_channels=None):

@@ -28,7 +28,8 @@ _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _16_BITS_AS_32 = ("PNG", "PPM")
 # What Pillow multiplies the gray levels of a PNG of 2 and of 4 bits by.
 _PNG_GRAY_STEP = {"L;2": 85, "L;4": 17}
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # Tags of TIFF.
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # Tags of TIFF, and values of the second.
+_WHITE_IS_ZERO, _YCBCR = 0, 6
 
 # From twice as many pixels on than are taken here, Pillow warns before it is asked for one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -58,6 +59,7 @@ def load(file, n_channels: int | None = None, least: int = 1, formats=FORMATS):
         with Image.open(file, formats=formats) as picture:
             _require_size(picture.size, least)
             notes = _notes(picture, n_channels)
+            _mend_ycbcr(picture)
             _match_transparent_colour(picture)
             ImageOps.exif_transpose(picture, in_place=True)
             return convert(picture, n_channels), notes
@@ -189,6 +191,15 @@ def _from_more_bits(picture):
         gray.putalpha(Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8)))
         gray = gray.convert("RGBA")
     return gray
+
+
+def _mend_ycbcr(picture):
+    """Has the three bytes of a TIFF's YCbCr pixels read, which Pillow before 13 takes for four, of RGB."""
+    tags = getattr(picture, "tag_v2", {})
+    taken_for_rgb = all(tile.codec_name == "raw" and tile.args[0] == "RGBX" for tile in picture.tile)
+    if tags.get(_PHOTOMETRIC) == _YCBCR and taken_for_rgb:
+        picture.tile = [tile._replace(args=("YCbCr", *tile.args[1:])) for tile in picture.tile]
+        picture._mode = "YCbCr"
 
 
 def _match_transparent_colour(picture):

@@ -1,8 +1,10 @@
 """What interrupts a run, and what is saved then: after some steps, a signal, or a lost worker."""
 
 import contextlib
+import os
 import signal
 import sys
+import threading
 
 import tensorflow as tf
 import tf_keras
@@ -15,16 +17,26 @@ _WORKER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.
 
 TERMINATED = 75  # The exit code after a signal: sysexits' EX_TEMPFAIL, "try again".
 
+_INTERRUPTED = 128 + signal.SIGINT
+_SECONDS_TO_END = 2.0  # How long Python may take to come to a handler, while nothing is trained.
+
 
 class Terminated(BaseException):
-    """The process ends by a signal, and has saved. No `except Exception` of a library's is to take it."""
+    """The process ends by a signal, and what is to be saved is. No `except Exception` is to take it."""
+
+    def __init__(self, name: str, when: str):
+        """Takes the signal's name, and when it was in the training."""
+        super().__init__(f"{name} {when}. The same command goes on from there.")
 
 
 class Signals:
     """SIGTERM, Ctrl-C (SIGINT) and SIGHUP, while they are taken over: how a user ends a training.
 
-    Until there is something to save, a signal ends it at once, by Terminated; then it is noted, for
-    `raise_if_received`. After one Ctrl-C the next is the system's own, which ends the process at once.
+    Until a training step is made there is nothing to save, and a signal ends the process, by Terminated or,
+    if that takes long, at once; then it is noted, for `raise_if_received`. A second Ctrl-C ends it at once.
+
+    Python runs its handlers between two of its instructions, so not before a whole step, or what TensorFlow
+    does else, has ended. A thread sees a signal when it comes.
     """
 
     def __init__(self):
@@ -32,41 +44,75 @@ class Signals:
         self.deferred = False
         self._received = None
         self._before = {}
+        self._handled = threading.Event()
 
     def __enter__(self):
         """Takes over the signals; one that is ignored, as nohup does with SIGHUP, stays so."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._receive)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._writer_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_):
         """Gives the signals back."""
+        self._handled.set()
+        signal.set_wakeup_fd(self._writer_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._writer)
+        self._thread.join()
+        os.close(self._reader)
 
     def _receive(self, number, frame):
-        self._received = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        self._received = _name(number)
+        self._handled.set()
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if not self.deferred:
-            raise Terminated(f"{self._received} before a training step was made.")
-        if number == signal.SIGINT:
-            with contextlib.suppress(OSError):  # The terminal may be gone.
-                print(
-                    "\nThe training step ends and the run is saved; Ctrl-C again ends at once.",
-                    file=sys.stderr,
-                )
+            raise Terminated(self._received, _TOO_EARLY)
+
+    def _watch(self):
+        interrupted = False
+        while byte := os.read(self._reader, 1):
+            number = byte[0]
+            if number not in self._before:
+                continue
+            if not self.deferred:
+                if not self._handled.wait(_SECONDS_TO_END):
+                    _print(str(Terminated(_name(number), _TOO_EARLY)))
+                    os._exit(TERMINATED)
+            elif number == signal.SIGINT:
+                if interrupted:
+                    os._exit(_INTERRUPTED)
+                interrupted = True
+                _print("\nThe training step ends and the run is saved; Ctrl-C again ends at once.")
 
     def raise_if_received(self, step: int) -> None:
         """Raises Terminated after a signal; `step` is the last training step that is saved."""
         if self._received:
-            raise Terminated(f"{self._received} after training step {step}.")
+            raise Terminated(self._received, f"after training step {step}")
 
     @property
     def received(self) -> bool:
         """Whether there was a signal."""
         return self._received is not None
+
+
+_TOO_EARLY = "before the first training step was made: there is nothing to save yet"
+
+
+def _name(number):
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _print(line):
+    with contextlib.suppress(OSError):  # The terminal may be gone.
+        print(line, file=sys.stderr, flush=True)
 
 
 class SaveAndStop(tf_keras.callbacks.Callback):

@@ -24,6 +24,10 @@ _LSUN64 = _QUANTITATIVE | dict(problem="lsun_realnvp", image_size=64, n_levels=3
 _LSUN_HIGH = _QUALITATIVE | dict(problem="lsun", n_levels=5, depth=64, world_size=40)
 _CIFAR10 = dict(problem="cifar10", image_size=32, n_levels=3, depth=32)
 
+# Figure 3's. There may be others by now.
+ABLATED_PERMUTATIONS = ("reverse", "shuffle", "invconv")
+ABLATED_COUPLINGS = ("additive", "affine")
+
 ROWS = {
     "cifar10": Row(_QUANTITATIVE | _CIFAR10, bits_per_dim=3.35),
     "imagenet32": Row(
@@ -53,7 +57,7 @@ ROWS = {
         f"ablation_{permutation}_{coupling}": Row(
             _COMMON | _CIFAR10 | dict(flow_permutation=p, flow_coupling=c)
         )
-        for p, permutation in enumerate(("reverse", "shuffle", "invconv"))
-        for c, coupling in enumerate(("additive", "affine"))
+        for p, permutation in enumerate(ABLATED_PERMUTATIONS)
+        for c, coupling in enumerate(ABLATED_COUPLINGS)
     },
 }

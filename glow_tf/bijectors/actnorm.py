@@ -10,7 +10,7 @@ from glow_tf.bijectors._parameters import (
     require_positive_int,
 )
 from glow_tf.layers import LOGSCALE_FACTOR, actnorm_statistics, problems
-from glow_tf.shapes import n_channels_of, require_event, require_shapes
+from glow_tf.shapes import at_each_channel, common_channels, require_event, require_shapes
 
 tfb = tfp.bijectors
 
@@ -48,7 +48,8 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
 
         Args:
             n_channels: int, C. Not needed where `b` and `logs` are given.
-            b: float [C] tensor, tf.Variable or DeferredTensor; with `logs`. Batch axes may stand before C.
+            b: float [C] tensor, tf.Variable or DeferredTensor; with `logs`. One of the two may be [1], an
+                entry for all channels. Batch axes may stand before.
             logs: the same for the log of the scale, divided by 3.
             dtype: of the variables; float32 unless given.
             validate_args: as in `tfb.Bijector`.
@@ -68,8 +69,9 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
             self.b = as_parameter(b, dtype)
             self.logs = as_parameter(logs, dtype)
             both = {"b": self.b, "logs": self.logs}
-            c = n_channels_of(self.b) or n_channels_of(self.logs)
-            require_shapes("ActNorm", both, batch=True, b=[c], logs=[c])
+            self._n_channels = common_channels(both.values())
+            wanted = {key: [self._n_channels] for key in both}
+            require_shapes("ActNorm", both, batch=True, broadcast=tuple(both), **wanted)
             # The bijector cache compares `parameters`: without the variables two ActNorms of the
             # same size would return each other's results.
             parameters.update(both)
@@ -121,15 +123,16 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         return tangent_space.transform_coordinatewise(x, self, **kwargs)
 
     def _forward(self, x):
-        require_event(self.name, x, 1, n_channels_of(self.b))
-        return (x + self.b) * tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs))
+        b, log_scale = self._bias_and_log_scale(x)
+        return (x + b) * tf.exp(log_scale)
 
     def _inverse(self, y):
-        require_event(self.name, y, 1, n_channels_of(self.b))
-        return y * tf.exp(-LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)) - self.b
+        b, log_scale = self._bias_and_log_scale(y)
+        return y * tf.exp(-log_scale) - b
 
     def _forward_log_det_jacobian(self, x):
-        log_scale = LOGSCALE_FACTOR * tf.convert_to_tensor(self.logs)
-        if n_channels_of(self.b) is None or n_channels_of(self.logs) is None:
-            log_scale += tf.zeros_like(self.b)  # Shapes that couldn't be compared: count every channel.
-        return tf.reduce_sum(log_scale, -1)
+        return tf.reduce_sum(self._bias_and_log_scale(x)[1], -1)
+
+    def _bias_and_log_scale(self, x):
+        require_event(self.name, x, 1, self._n_channels)
+        return at_each_channel(self.b, x), LOGSCALE_FACTOR * at_each_channel(self.logs, x)

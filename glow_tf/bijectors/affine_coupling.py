@@ -6,7 +6,16 @@ from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import common_dtype
 from glow_tf.shapes import require_event
 
-COUPLINGS = ("additive", "affine")  # The place of a word is its number in hps.json.
+
+def log_sigmoid(u):
+    """Returns the log of the original's scale, log sigmoid(u + 2)."""
+    return tf.math.log_sigmoid(u + 2.0)
+
+
+# A Glow's couplings: the log of the scale, a function of the network's odd channels; None shifts only. The
+# place of a word is its number in hps.json.
+LOG_SCALES = {"additive": None, "affine": log_sigmoid}
+COUPLINGS = tuple(LOG_SCALES)
 
 
 class AffineCoupling(OnePassBijector):
@@ -38,13 +47,23 @@ class AffineCoupling(OnePassBijector):
     Dinh, Sohl-Dickstein & Bengio, Density Estimation Using Real NVP, 2017.
     """
 
-    def __init__(self, network, additive=False, *, dtype=None, validate_args=False, name="affine_coupling"):
+    def __init__(
+        self,
+        network,
+        additive=False,
+        *,
+        log_scale=log_sigmoid,
+        dtype=None,
+        validate_args=False,
+        name="affine_coupling",
+    ):
         """Makes the bijector.
 
         Args:
             network: callable, float [..., C // 2] -> the channels named above. Variables of a
                 tf.Module are found; those of a Keras 3 layer are not.
             additive: whether the second half is only shifted.
+            log_scale: callable, of h[..., 1::2] to the log of the scale, for another scale than the paper's.
             dtype: of inputs and outputs; the network's `dtype`, or else float32, unless given.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
@@ -58,6 +77,7 @@ class AffineCoupling(OnePassBijector):
         with tf.name_scope(name):
             self._network = network
             self._additive = bool(additive)
+            self._log_scale = log_scale
             super().__init__(
                 forward_min_event_ndims=getattr(network, "event_ndims", 1),
                 dtype=tf.as_dtype(dtype or common_dtype([network])),
@@ -96,7 +116,7 @@ class AffineCoupling(OnePassBijector):
         h = self._at_each_position(h, x1, wanted)
         if self._additive:
             return h, None
-        return h[..., 0::2], tf.math.log_sigmoid(h[..., 1::2] + 2.0)
+        return h[..., 0::2], self._log_scale(h[..., 1::2])
 
     @staticmethod
     def _at_each_position(h, x1, n_channels):

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 from glow_tf.bijectors._one_pass import OnePassBijector
 from glow_tf.bijectors._parameters import as_parameter, require_positive_int
 from glow_tf.bijectors.actnorm import ActNorm
-from glow_tf.bijectors.affine_coupling import AffineCoupling
+from glow_tf.bijectors.affine_coupling import COUPLINGS, LOG_SCALES, AffineCoupling
 from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
 from glow_tf.layers import actnorm_statistics
 from glow_tf.networks import CouplingNetwork, network_initial_values
@@ -44,6 +44,7 @@ class GlowStep(OnePassBijector):
         width=512,
         *,
         permutation="invconv",
+        coupling="affine",
         additive=False,
         parameters=None,
         compute_dtype=None,
@@ -58,7 +59,8 @@ class GlowStep(OnePassBijector):
             n_channels: int, C. Not needed where `parameters` are given.
             width: int, channels of the coupling network's hidden layers.
             permutation: "invconv" (1x1 convolution), "reverse" or "shuffle" (fixed).
-            additive: whether the coupling is additive.
+            coupling: "affine" or "additive".
+            additive: bool, True for the coupling "additive".
             parameters: dict of tensors, tf.Variables or DeferredTensors, with the keys of
                 `initial_values`.
             compute_dtype: of the network's convolutions; the parameters' unless given.
@@ -68,11 +70,15 @@ class GlowStep(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            ValueError: for an unknown permutation, less than two channels, or parameters of other shapes.
+            ValueError: for an unknown permutation or coupling, less than two channels, or parameters of other
+                shapes.
         """
         arguments = dict(locals())
         if permutation not in PERMUTATIONS:
             raise ValueError(f"permutation must be one of {PERMUTATIONS}, got {permutation!r}.")
+        if coupling not in COUPLINGS:
+            raise ValueError(f"coupling must be one of {COUPLINGS}, got {coupling!r}.")
+        additive = bool(additive) or coupling == "additive"
         if parameters is None:
             values = self.initial_values(
                 n_channels, width, permutation, additive, np.random.default_rng(seed)
@@ -93,7 +99,7 @@ class GlowStep(OnePassBijector):
             parameters={k: v for k, v in p.items() if k.startswith("l_")},
             compute_dtype=compute_dtype,
         )
-        self.coupling = AffineCoupling(network, additive, dtype=dtype)
+        self.coupling = AffineCoupling(network, additive, log_scale=LOG_SCALES[coupling], dtype=dtype)
         self._chain = tfb.Chain([self.coupling, self.permutation, self.actnorm])
         super().__init__(
             forward_min_event_ndims=3,
@@ -157,7 +163,7 @@ class GlowStep(OnePassBijector):
         network = self.coupling.network
         values = network.data_dependent_values(x[..., : x.shape[-1] // 2])
         network = CouplingNetwork(parameters=network.weights | values, compute_dtype=network.compute_dtype)
-        y = AffineCoupling(network, self.coupling.additive, dtype=self.dtype).forward(x)
+        y = self.coupling.copy(network=network).forward(x)
         return {"actnorm_b": b, "actnorm_logs": logs} | values, y
 
     def _constant_log_det(self, x):

@@ -15,7 +15,7 @@ from glow_tf.bijectors._parameters import (
     require_positive_int,
 )
 from glow_tf.layers import inverse_matrix, log_abs_det
-from glow_tf.shapes import n_channels_of, require_event, require_shapes
+from glow_tf.shapes import at_each_channel, n_channels_of, require_event, require_shapes
 
 tfb = tfp.bijectors
 
@@ -107,8 +107,8 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
             p: the same for the permutation matrix P [C, C].
             lower: the same for L [C, C]; only what is strictly below the diagonal is read.
             upper: the same for U [C, C]; only what is strictly above the diagonal is read.
-            sign_s: the same for the signs of the diagonal [C].
-            log_s: the same for the logs of its magnitudes [C].
+            sign_s: the same for the signs of the diagonal [C], or [1], one for all.
+            log_s: the same for the logs of its magnitudes [C] or [1].
             seed: int, for the random matrix; a new one at each call unless given.
             dtype: of the variables; float32 unless given.
             validate_args: as in `tfb.Bijector`.
@@ -153,9 +153,12 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     @staticmethod
     def _require_shapes(values):
-        c = next(filter(None, map(n_channels_of, values.values())), None)
-        shapes = {key: [c] if key.endswith("_s") else [c, c] for key in values}
-        require_shapes("Invertible1x1Conv", values, batch=True, **shapes)
+        vectors = ("sign_s", "log_s")
+        c = next(
+            filter(None, (n_channels_of(value) for key, value in values.items() if key not in vectors)), None
+        )
+        shapes = {key: [c] if key in vectors else [c, c] for key in values}
+        require_shapes("Invertible1x1Conv", values, batch=True, broadcast=vectors, **shapes)
 
     @staticmethod
     def _orthogonal(n_channels, seed):
@@ -197,7 +200,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
         upper = tf.convert_to_tensor(self.upper)
         upper = tf.linalg.band_part(upper, 0, -1) - tf.linalg.band_part(upper, 0, 0)
         # A sum, not `set_diag`: the batch axes of the two may differ.
-        upper += tf.linalg.diag(self.sign_s * tf.exp(tf.convert_to_tensor(self.log_s)))
+        upper += tf.linalg.diag(self.sign_s * tf.exp(at_each_channel(self.log_s, upper)))
         return tf.linalg.matmul(tf.convert_to_tensor(self.p), tf.linalg.matmul(lower, upper))
 
     def _experimental_compute_density_correction(self, x, tangent_space, backward_compat=False, **kwargs):
@@ -239,7 +242,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     def _forward_log_det_jacobian(self, x):
         if self._parameterization == "lu":
-            return tf.reduce_sum(tf.convert_to_tensor(self.log_s), -1)
+            return tf.reduce_sum(at_each_channel(self.log_s, tf.convert_to_tensor(self.upper)), -1)
         return log_abs_det(self.matrix)
 
     def _mix_channels(self, x, matrix):

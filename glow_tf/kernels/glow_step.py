@@ -7,11 +7,15 @@ Training, sampling and the export all run the `forward` and `inverse` below.
   permutation are one matrix, x' M with M = [[1, b s W], [0, diag(s) W]] and s = exp(3 logs); and the first
   half of the result, [1, x1], is what the first convolution takes: a channel that is 1 on the border alone
   is one that is 1 everywhere less one that is 1 inside.
-- The scales of the network are in its kernels. It returns all shifts, then all log-odds of the scales, u + 2.
+- The scales of the network are in its kernels. It returns all shifts, then what the coupling's scales are
+  computed of, which has its constant in the bias: the original's log-odds u + 2.
 - What the border channel and the bias add to the last convolution is one [H, W, out] map.
 - The gradient of the last convolution is two matrix products with the neighbourhoods of its few outputs:
   oneDNN's filter gradient from many channels to few is up to five times slower.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -23,19 +27,42 @@ from glow_tf.layers import LOGSCALE_FACTOR, border_patches, inverse_matrix, log_
 WEIGHTS = ("m", "k1", "b1", "k2", "b2", "k3", "b3")
 
 
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The scale of a coupling, a function of v = u + plus, of which the network returns the u.
+
+    Attributes:
+        plus: float, which is added to the network's bias.
+        value: of v, the scale.
+        log: of v, its log: where the scale itself is 0 in float32, its log isn't -inf.
+        slope: d log / dv, as a function of the scale.
+    """
+
+    plus: float
+    value: Callable
+    log: Callable
+    slope: Callable
+
+
+_SCALES = {
+    "additive": None,
+    "affine": Scale(2.0, tf.sigmoid, tf.math.log_sigmoid, slope=lambda scale: 1.0 - scale),
+}
+
+
 class GlowStepKernel(Kernel):
     """The kernel of `bijectors.GlowStep`. States are float [N, H, W, 1 + C], the ones first."""
 
-    def __init__(self, permutation: str, additive: bool, compute_dtype=None):
+    def __init__(self, permutation: str, coupling: str, compute_dtype=None):
         """Says which step it is.
 
         Args:
             permutation: "invconv", "reverse" or "shuffle".
-            additive: whether the coupling is additive.
+            coupling: "affine" or "additive".
             compute_dtype: of the network's convolutions; that of the parameters unless given.
         """
         self._permutation = permutation
-        self._additive = additive
+        self._coupling = coupling
         self._compute_dtype = compute_dtype
 
     def fold(self, parameters, event_shape):
@@ -63,6 +90,10 @@ class GlowStepKernel(Kernel):
         network = [*_fold_first(p), *_fold_second(p), k3]
         return [m, *(tf.cast(t, dtype) for t in network), b3], log_det
 
+    @property
+    def _scale(self):
+        return _SCALES[self._coupling]  # Not an attribute: a bijector that has the kernel can be pickled.
+
     def _permutation_matrix(self, p):
         if self._permutation == "invconv":
             return p["invconv_W"]
@@ -76,14 +107,14 @@ class GlowStepKernel(Kernel):
         depth, _, _, inputs, out = p["l_last_W"].shape
         # The scales, in the new order: even channels are shifts, odd ones u; all shifts come first.
         order = tf.linalg.diag(tf.exp(LOGSCALE_FACTOR * p["l_last_logs"]))
-        if not self._additive:
+        if self._scale:
             order = tf.concat([order[:, :, 0::2], order[:, :, 1::2]], 2)
         kernel, border = tf.split(tf.reshape(p["l_last_W"], [depth, 9, inputs, out]), [inputs - 1, 1], 2)
         kernel = tf.reshape(kernel, [depth, -1, out]) @ order  # Scaled and ordered in one pass.
         border = tf.concat([border[:, :, 0], p["l_last_b"][:, None]], 1) @ order
-        if not self._additive:
+        if self._scale:
             plus = np.zeros([10, out])
-            plus[-1, out // 2 :] = 2
+            plus[-1, out // 2 :] = self._scale.plus
             border += tf.constant(plus, border.dtype)
         return tf.reshape(kernel, [depth, 3, 3, inputs - 1, out]), border
 
@@ -112,10 +143,10 @@ class GlowStepKernel(Kernel):
         m, *network = weights[: len(WEIGHTS)]
         x1, x2 = _parts(_rows(x) @ m, network)
         h, hidden = _network(network, _like(x, x1))
-        if self._additive:
+        if self._scale is None:
             y2, log_det, scale = x2 + h, tf.zeros(tf.shape(x)[:1], x.dtype), []
         else:
-            shift, scale, log_det = _shift_and_scale(x, h)
+            shift, scale, log_det = _shift_and_scale(self._scale, x, h)
             y2 = (x2 + shift) * scale
             scale = [_like(x, scale)]
         return _like(x, tf.concat([x1, y2], 1)), log_det, [*hidden, *scale]
@@ -125,10 +156,10 @@ class GlowStepKernel(Kernel):
         _, *network, inverse_m = weights
         x1, y2 = _parts(_rows(y), network)
         h, hidden = _network(network, _like(y, x1))
-        if self._additive:
+        if self._scale is None:
             x2, log_det, scale = y2 - h, tf.zeros(tf.shape(y)[:1], y.dtype), []
         else:
-            shift, scale, log_det = _shift_and_scale(y, h)
+            shift, scale, log_det = _shift_and_scale(self._scale, y, h)
             x2 = y2 / scale - shift
             scale = [_like(y, scale)]
         return _like(y, tf.concat([x1, x2], 1) @ inverse_m), log_det, [*hidden, *scale]
@@ -138,7 +169,7 @@ class GlowStepKernel(Kernel):
         k1, k3 = weights[1], weights[5]
         like = lambda channels, dtype: tf.TensorSpec([*x.shape[:-1], channels], dtype)
         hidden = [like(k1.shape[-1], k1.dtype)] * 2
-        return hidden + ([] if self._additive else [like(k3.shape[-1] // 2, x.dtype)])
+        return hidden + ([like(k3.shape[-1] // 2, x.dtype)] if self._scale else [])
 
     def backward(self, weights, x, y, residuals, dy, dlog_det):
         """See `Kernel`."""
@@ -146,13 +177,13 @@ class GlowStepKernel(Kernel):
         a1, a2, *scale = residuals
         x1, y2 = _parts(_rows(y), network)
         dy1, dy2 = _parts(_rows(dy), network)
-        if self._additive:
+        if self._scale is None:
             dx2 = dh = dy2
         else:
             scale = _rows(scale[0])
             dx2 = dy2 * scale
             dlog_scale = _rows(_like(x, dy2 * y2) + dlog_det[:, None, None, None])
-            dh = tf.concat([dx2, dlog_scale * (1.0 - scale)], 1)
+            dh = tf.concat([dx2, dlog_scale * self._scale.slope(scale)], 1)
         dx1, dnetwork = _network_backward(network, _like(x, x1), a1, a2, _like(x, dh))
         da = tf.concat([dy1 + _rows(dx1), dx2], 1)
         dm = tf.matmul(_rows(x), da, transpose_a=True)
@@ -177,16 +208,15 @@ def _fold_second(p):
     return tf.squeeze(p["l_2_W"], [1, 2]) * scale[:, None, :], p["l_2_b"] * scale
 
 
-def _shift_and_scale(x, h):
+def _shift_and_scale(scale, x, h):
     """Returns rows of shifts and scales, and the sum of the scales' logs for each of the images x."""
     half = h.shape[-1] // 2
-    shift, log_odds = h[:, :half], h[:, half:]
-    log_scale = tf.math.log_sigmoid(log_odds)  # Where the scale itself is 0 in float32, its log isn't -inf.
-    return shift, tf.sigmoid(log_odds), tf.reduce_sum(_like(x, log_scale), [1, 2, 3])
+    shift, v = h[:, :half], h[:, half:]
+    return shift, scale.value(v), tf.reduce_sum(_like(x, scale.log(v)), [1, 2, 3])
 
 
 def _network(network, x1):
-    """Returns the network's output, rows of shifts and log-odds, and its hidden layers.
+    """Returns the network's output, rows, and its hidden layers.
 
     Args:
         network: its weights, without m.

@@ -27,7 +27,7 @@ class FrozenGlow(tf.Module):
         super().__init__(name=name)
         config = self.config = model.config
         self.dtype = tf.as_dtype(config.variable_dtype)
-        self._kernel = GlowStepKernel(config.flow_permutation, config.additive, config.compute_dtype)
+        self._kernel = GlowStepKernel(config.flow_permutation, config.flow_coupling, config.compute_dtype)
         self._log_det = 0.0
         self._levels, self._splits = [], []
         for variables, (height, width, _) in zip(model.levels, config.level_shapes, strict=True):

@@ -58,13 +58,13 @@ def dense_network(out, dtype):
     return lambda x: tf.tensordot(tf.tanh(tf.tensordot(x, module.w1, 1)), module.w2, 1)
 
 
-def scan(dtype, permutation="invconv", additive=False, fused=False, memory="reverse", keep_bytes=0):
+def scan(dtype, permutation="invconv", coupling="affine", fused=False, memory="reverse", keep_bytes=0):
     """A Scan of three GlowSteps."""
     rng = np.random.default_rng(1)
-    values = [GlowStep.initial_values(4, 5, permutation, additive, rng) for _ in range(3)]
+    values = [GlowStep.initial_values(4, 5, permutation, coupling == "additive", rng) for _ in range(3)]
     stacked = {key: np.stack([v[key] for v in values]) for key in values[0]}
-    make = lambda p: GlowStep(permutation=permutation, additive=additive, parameters=p)
-    kernel = GlowStepKernel(permutation, additive) if fused else None
+    make = lambda p: GlowStep(permutation=permutation, coupling=coupling, parameters=p)
+    kernel = GlowStepKernel(permutation, coupling) if fused else None
     return bijectors.Scan(
         make, step_variables(stacked, dtype), memory=memory, keep_bytes=keep_bytes, kernel=kernel
     )
@@ -105,13 +105,13 @@ REGISTRY = {
     "glow_step_odd_channels": Entry(lambda d: GlowStep(5, 5, dtype=d), (2, 2, 5)),
     "glow_step_reverse": Entry(lambda d: GlowStep(4, 5, permutation="reverse", dtype=d), (2, 2, 4)),
     "glow_step_shuffle": Entry(
-        lambda d: GlowStep(4, 5, permutation="shuffle", additive=True, dtype=d),
+        lambda d: GlowStep(4, 5, permutation="shuffle", coupling="additive", dtype=d),
         (2, 2, 4),
     ),
     "scan": Entry(scan, (2, 2, 4)),
     "scan_fused": Entry(lambda d: scan(d, fused=True), (2, 2, 4)),
     "scan_fused_store": Entry(lambda d: scan(d, "shuffle", fused=True, memory="store"), (1, 2, 4)),
-    "scan_fused_additive": Entry(lambda d: scan(d, "reverse", True, fused=True), (2, 3, 4)),
+    "scan_fused_additive": Entry(lambda d: scan(d, "reverse", "additive", fused=True), (2, 3, 4)),
     "top_prior": Entry(lambda d: multi_scale(d).top, (2, 2, 16)),
     "multi_scale": Entry(multi_scale, (4, 4, 2)),
 }

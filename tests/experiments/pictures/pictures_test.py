@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from experiments import client, pictures
 from experiments.cli import UsageError
@@ -126,6 +126,23 @@ def test_every_kind_of_file_is_its_scene(name, orientation, height, width, n_cha
     assert np.abs(image[..., :3].astype(float) - expected).max() <= off
     if scene.ndim == 2 and n_channels == 1:
         np.testing.assert_array_equal(image[..., 0], scene)
+
+
+@pytest.mark.parametrize("before_13", [False, True])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 2), (8, 9)])
+def test_ycbcr_whatever_pillow_takes_it_for(before_13, compression, size, monkeypatch):
+    """Bytes behind the pixels, such as a list of tags there, aren't pixels."""
+    scene = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    with io.BytesIO() as file:
+        Image.fromarray(scene).convert("YCbCr").save(file, "TIFF", compression=compression)
+        data = file.getvalue() + bytes(100)
+    if before_13 and compression is None:
+        monkeypatch.setitem(
+            TiffImagePlugin.OPEN_INFO, (TiffImagePlugin.II, 6, (1,), 1, (8, 8, 8), ()), ("RGB", "RGBX")
+        )
+    image = pictures.decode(data, (*size, 3))
+    assert np.abs(image.astype(int) - scene).max() <= 3
 
 
 @pytest.mark.parametrize("orientation", STORED)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -554,13 +555,56 @@ def test_ctrl_c_sighup_and_sigterm(tmp_path, eager, monkeypatch, capsys):
         del signals[step]
         assert ("Ctrl-C again" in capsys.readouterr().err) == (step == 3)
     monkeypatch.setattr(problems, "load", lambda *args: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(interruptions.Terminated, match="before a training step"):
+    with pytest.raises(interruptions.Terminated, match="before the first training step .* nothing to save"):
         train.train(tiny_hps(), tmp_path / "other")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)] == handlers
     with interruptions.Signals() as signals:
         signals.deferred = True
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.received and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+
+def test_a_signal_while_the_first_step_is_traced(tmp_path, monkeypatch):
+    """It ends the process, there being nothing to save; the same command begins the run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(GlowModel, "train_step", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(interruptions.Terminated, match="SIGTERM before the first .*The same command"):
+            train.train(tiny_hps(), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("ckpt-*"))
+    assert train.train(tiny_hps(epochs=1), tmp_path / "run").step == 4
+
+
+@pytest.mark.parametrize(
+    ("trained", "numbers", "code", "words"),
+    [
+        (True, [signal.SIGINT, signal.SIGINT], 130, "Ctrl-C again ends at once"),
+        (False, [signal.SIGINT], interruptions.TERMINATED, "Ctrl-C before the first training step"),
+        (False, [signal.SIGTERM], interruptions.TERMINATED, "SIGTERM before the first training step"),
+        (False, [signal.SIGHUP, signal.SIGHUP], interruptions.TERMINATED, "SIGHUP before the first"),
+    ],
+)
+def test_a_signal_while_no_handler_can_be_run(trained, numbers, code, words):
+    """As in a training step, which may take minutes: what ends at once does so there."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        sys.stderr = os.fdopen(writer, "w")
+        interruptions._SECONDS_TO_END = 0.2
+        with interruptions.Signals() as signals:
+            signals.deferred = trained
+            print("ready", file=sys.stderr, flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # Half a minute without Python.
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        assert said.readline() == "ready\n"
+        for i, number in enumerate(numbers):
+            time.sleep(0.1)
+            os.kill(child, number)
+            if trained and i == 0:
+                assert said.readline() == "\n" and words in said.readline()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+        assert trained or words in said.read()
 
 
 def test_a_signal_during_an_evaluation(tmp_path, eager, monkeypatch):

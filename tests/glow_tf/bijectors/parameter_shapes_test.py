@@ -58,9 +58,37 @@ def broadcast(*shapes):
 @hypothesis.example(b=(), logs=())
 @hypothesis.example(b=(2, 1, 3), logs=(3, 3))
 def test_actnorm(b, logs):
-    allowed = b and logs and b[-1] == logs[-1] and broadcast(b[:-1], logs[:-1])
+    allowed = b and logs and broadcast(b, logs)
     make = lambda: bijectors.ActNorm(b=values(b), logs=values(logs, 1))
-    check(make, (b or [1])[-1:], allowed)
+    check(make, (max(b[-1], logs[-1]),) if allowed else (), allowed)
+
+
+@pytest.mark.parametrize(
+    ("b", "logs", "c"), [(3, 1, 3), (1, 3, 3), (1, 1, 1), (3, 3, 3), (1, 1, 3), (3, 3, 1)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("known", ["parameters", "inputs", "neither"])
+def test_actnorm_of_shapes_that_only_the_run_knows(b, logs, c, dtype, known):
+    """Right, or an error: no log-det of too few terms, no output of more channels than the input."""
+    size = lambda shape, what: tf.TensorSpec(shape if known == what else [None] * len(shape), dtype)
+
+    @tf.function(
+        input_signature=[size([b], "parameters"), size([logs], "parameters"), size([2, c], "inputs")]
+    )
+    def run(b, logs, x):
+        actnorm = bijectors.ActNorm(b=b, logs=logs)
+        y = actnorm.forward(x)
+        return y, actnorm.forward_log_det_jacobian(x, 1), actnorm.inverse(tf.identity(y))
+
+    given = [tf.cast(values(shape, i), dtype) for i, shape in enumerate(([b], [logs], [2, c]))]
+    if max(b, logs) not in (1, c):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+            run(*given)
+        return
+    y, log_det, back = run(*given)
+    np.testing.assert_allclose(y, (given[2] + given[0]) * np.exp(3 * given[1]), rtol=1e-5)
+    np.testing.assert_allclose(log_det, 3 * np.sum(np.broadcast_to(given[1], [c])), rtol=1e-5)
+    np.testing.assert_allclose(back, given[2], rtol=1e-4)
 
 
 @few
@@ -81,10 +109,13 @@ def test_lu_batches(size, batches):
 
 @few
 @hypothesis.given(size=sizes, other=sizes, which=st.integers(0, 4), axis=st.integers(0, 1))
+@hypothesis.example(size=3, other=1, which=3, axis=0)
+@hypothesis.example(size=3, other=1, which=4, axis=0)
 def test_lu_sizes(size, other, which, axis):
+    """One sign, and one scale, may stand for all."""
     wanted = [[size, size], [size, size], [size, size], [size], [size]]
     wanted[which][axis % len(wanted[which])] = other
-    check(lambda: lu(wanted), (size,), size == other)
+    check(lambda: lu(wanted), (size,), size == other or (which > 2 and other == 1))
 
 
 def lu(shapes):

@@ -462,7 +462,7 @@ def test_a_constant_log_det_takes_no_network():
             np.testing.assert_allclose(log_det, [expected] * 3)
     assert not calls
     np.testing.assert_allclose(scan.forward_log_det_jacobian(tf.ones([3, 4])), [1.2] * 3, rtol=1e-6)
-    steps = registry.scan("float64", additive=True)
+    steps = registry.scan("float64", coupling="additive")
     for bijector in (registry.moved(steps), steps.step(1)):
         x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2, 4)))
         log_det = bijector.forward_log_det_jacobian(tf.identity(x))
@@ -538,7 +538,7 @@ def test_scan_of_permutations_from_numpy(rng):
         ({"b": np.zeros([0, 3]), "logs": np.zeros([0, 3])}, "at least 1"),
         ({"b": np.zeros([2, 3], int), "logs": np.zeros([2, 3], int)}, "floating"),
         ({"b": np.zeros([2, 5, 3]), "logs": np.zeros([2, 3])}, r"batch shape \(5,\)"),
-        ({"b": np.zeros([2, 3]), "logs": np.zeros([2, 1])}, "shapes"),
+        ({"b": np.zeros([2, 3]), "logs": np.zeros([2, 2])}, "shapes"),
     ],
 )
 def test_scan_refuses_parameters(parameters, words):

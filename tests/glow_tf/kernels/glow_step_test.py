@@ -4,39 +4,42 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from glow_tf.bijectors.glow_step import GlowStep, step_variables
+from glow_tf.bijectors.affine_coupling import COUPLINGS
+from glow_tf.bijectors.glow_step import PERMUTATIONS, GlowStep, step_variables
 from glow_tf.kernels import loops
 from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
 
 DEPTH, HEIGHT, WIDTH = 2, 3, 4
 
 
-@pytest.fixture(params=["invconv", "reverse", "shuffle"])
+@pytest.fixture(params=PERMUTATIONS)
 def permutation(request):
     return request.param
 
 
-@pytest.fixture(params=[False, True], ids=["affine", "additive"])
-def additive(request):
+@pytest.fixture(params=COUPLINGS)
+def coupling(request):
     return request.param
 
 
-def parameters(permutation, additive, channels, dtype="float64"):
+def parameters(permutation, coupling, channels, dtype="float64"):
     """Variables of `DEPTH` steps, every weight moved away from its initial value."""
     rng = np.random.default_rng(channels)
-    steps = [GlowStep.initial_values(channels, 5, permutation, additive, rng) for _ in range(DEPTH)]
+    steps = [
+        GlowStep.initial_values(channels, 5, permutation, coupling == "additive", rng) for _ in range(DEPTH)
+    ]
     stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
     moved = lambda v: v if v.dtype.kind == "i" else v + rng.normal(0, 0.3, v.shape)
     return step_variables({key: moved(value) for key, value in stacked.items()}, dtype)
 
 
-def textbook(permutation, additive, variables, x):
+def textbook(permutation, coupling, variables, x):
     """The value and the log-det of the steps, from the ordinary bijectors."""
     log_det = tf.zeros(tf.shape(x)[:1], x.dtype)
     for k in range(DEPTH):
         step = GlowStep(
             permutation=permutation,
-            additive=additive,
+            coupling=coupling,
             parameters={key: tf.convert_to_tensor(value)[k] for key, value in variables.items()},
         )
         log_det += step.forward_log_det_jacobian(x)
@@ -66,22 +69,22 @@ def value_and_gradients(function, variables, x, seed=0):
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4, 5])
-def test_kernel_is_the_textbook(permutation, additive, channels):
+def test_kernel_is_the_textbook(permutation, coupling, channels):
     """Forward, log-det and all gradients, also where the channels split oddly."""
-    variables = parameters(permutation, additive, channels)
+    variables = parameters(permutation, coupling, channels)
     x = tf.constant(np.random.default_rng(1).normal(size=(3, HEIGHT, WIDTH, channels)))
-    kernel = GlowStepKernel(permutation, additive)
-    expected = value_and_gradients(lambda v, x: textbook(permutation, additive, v, x), variables, x)
+    kernel = GlowStepKernel(permutation, coupling)
+    expected = value_and_gradients(lambda v, x: textbook(permutation, coupling, v, x), variables, x)
     for memory in ("store", "reverse"):
         ours = value_and_gradients(lambda v, x: run(kernel, memory, 0, v, x), variables, x)  # noqa: B023
         for value, reference in zip(ours, expected, strict=True):
             np.testing.assert_allclose(value, reference, atol=1e-9 * max(1, np.abs(reference).max()))
 
 
-def test_inverse_and_residuals(permutation, additive):
+def test_inverse_and_residuals(permutation, coupling):
     """The inverse returns the input, and what forward and inverse say of the step is the same."""
-    kernel = GlowStepKernel(permutation, additive)
-    variables = parameters(permutation, additive, 5)
+    kernel = GlowStepKernel(permutation, coupling)
+    variables = parameters(permutation, coupling, 5)
     weights, _ = kernel.fold({k: tf.convert_to_tensor(v) for k, v in variables.items()}, [HEIGHT, WIDTH])
     step = [w[1] for w in weights]
     x = kernel.enter(tf.constant(np.random.default_rng(1).normal(size=(3, HEIGHT, WIDTH, 5))))
@@ -100,13 +103,13 @@ def test_inverse_and_residuals(permutation, additive):
 
 def test_scales_that_vanish_have_a_log():
     """The log-det where sigmoid(u) is 0 in float32."""
-    kernel = GlowStepKernel("reverse", False)
-    variables = parameters("reverse", False, 4, "float32")
+    kernel = GlowStepKernel("reverse", "affine")
+    variables = parameters("reverse", "affine", 4, "float32")
     variables["l_last_W"].assign(0 * variables["l_last_W"])
     variables["l_last_b"].assign(-200 * tf.ones_like(variables["l_last_b"]))
     variables["l_last_logs"].assign(0 * variables["l_last_logs"])
     x = tf.ones([1, HEIGHT, WIDTH, 4])
-    y, log_det = textbook("reverse", False, variables, x)
+    y, log_det = textbook("reverse", "affine", variables, x)
     ours = run(kernel, "reverse", 0, variables, x)
     np.testing.assert_allclose(ours[0], y, rtol=1e-5)
     np.testing.assert_allclose(ours[1], log_det, rtol=1e-5)
@@ -123,7 +126,7 @@ def test_scales_that_vanish_have_a_log():
 )
 def test_kept_bytes_of_shapes_that_only_the_run_knows(shape, jit_compile, n_kept):
     """None, one or both of the steps are kept, as the batch decides; the gradients are the same."""
-    variables, kernel = parameters("invconv", False, 4), GlowStepKernel("invconv", False)
+    variables, kernel = parameters("invconv", "affine", 4), GlowStepKernel("invconv", "affine")
     n_bytes = 8 * 3 * HEIGHT * WIDTH * (5 + 5 + 5 + 2)  # Of a step of three images, float64.
 
     def gradients(x, keep_bytes):
@@ -152,9 +155,9 @@ def value_and_gradients_of_sum(function, variables, x):
 
 def test_what_is_kept():
     """As many of the last steps as there is room for, counted with all that a step needs."""
-    kernel = GlowStepKernel("reverse", False)
+    kernel = GlowStepKernel("reverse", "affine")
     weights, _ = kernel.fold(
-        {k: tf.convert_to_tensor(v) for k, v in parameters("reverse", False, 4).items()}, [HEIGHT, WIDTH]
+        {k: tf.convert_to_tensor(v) for k, v in parameters("reverse", "affine", 4).items()}, [HEIGHT, WIDTH]
     )
     x = kernel.enter(tf.zeros([3, HEIGHT, WIDTH, 4], tf.float64))
     _, _, residuals = kernel.forward([w[0] for w in weights], x)
