@@ -24,7 +24,7 @@ def scan(variables, n_loops, keep_bytes=0):
         variables,
         keep_bytes=keep_bytes,
         n_loops=n_loops,
-        kernel=GlowStepKernel("invconv", False),
+        kernel=GlowStepKernel("invconv", "affine"),
     )
 
 
