@@ -69,7 +69,7 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """Images a training step, all replicas together."""
+        """Images per training step, all replicas together."""
         return self.hyperparameters.local_batch_train * tf.distribute.get_strategy().num_replicas_in_sync
 
     @property
