@@ -18,6 +18,14 @@ DTYPES = ("float32", "float64", "mixed_bfloat16")
 class GlowConfig:
     """What defines a Glow; names are the original's, defaults its CIFAR-10 model's.
 
+    Example:
+    ```python
+    import glow_tf
+
+    config = glow_tf.GlowConfig(image_size=(32, 64), n_levels=3, ycond=True, n_y=40)
+    config.eps_shapes  # Of the latents: [(16, 32, 6), (8, 16, 12), (4, 8, 48)]
+    ```
+
     Attributes:
         image_size: int, height and width, or a pair (height, width); 2^n_levels divides both.
         n_channels: int, of the images.

@@ -30,13 +30,26 @@ class Glow(tf.Module):
     What is given is checked: a wrong value is a ValueError, and if its type is wrong a TypeError too; what
     only the run of a graph knows is a tf.errors.InvalidArgumentError of that run.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    model = glow_tf.Glow(glow_tf.GlowConfig(image_size=8, n_levels=2, depth=2, width=16))
+    images = tf.cast(tf.random.uniform([32, 8, 8, 3], maxval=256, dtype=tf.int32), tf.uint8)
+    model.initialize(images)
+    model.bits_per_dim(images)  # [32]
+    model.sample(4, temperature=0.7)  # uint8 [4, 8, 8, 3]
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018.
     """
 
     def __init__(self, config: GlowConfig, *, seed: int | None = None, name="glow"):
-        """Makes the variables.
+        """The weights are random; `initialize` has the normalisations depend on data.
 
         Args:
             config: what defines the model.

@@ -31,6 +31,17 @@ class CouplingNetwork(tf.Module):
     """conv 3x3 -> actnorm -> relu -> conv 1x1 -> actnorm -> relu -> conv 3x3 "zeros".
 
     Maps float [..., H, W, in_channels] to [..., H, W, out_channels]. At initialisation the output is zero.
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    from glow_tf.bijectors import AffineCoupling
+    from glow_tf.networks import CouplingNetwork
+
+    coupling = AffineCoupling(CouplingNetwork(2, 4, width=16))
+    coupling.forward(tf.ones([5, 8, 8, 4]))  # Scaled by sigmoid(2): a new network returns 0.
+    ```
     """
 
     event_ndims = 3  # It mixes positions: AffineCoupling must see whole images.
@@ -47,7 +58,7 @@ class CouplingNetwork(tf.Module):
         seed=None,
         name="coupling_network",
     ):
-        """Makes the network, with new variables unless `parameters` are given.
+        """The parameters are new variables unless they are given.
 
         Args:
             in_channels: int. Not needed where `parameters` are given, nor are the next two.

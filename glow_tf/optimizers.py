@@ -2,7 +2,7 @@
 
 These are not Keras' own Adam and Adamax: both correct the step size by sqrt(1 - beta2^t) / (1 - beta1^t),
 t from 1, and both keep a Polyak average of every weight. Update and average are one fused operation
-each a variable, over Glow's stacked variables.
+per variable, over Glow's stacked variables.
 
 #### References
 
@@ -31,13 +31,13 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         name=None,
         **kwargs,
     ):
-        """Makes the optimizer.
+        """Takes what the formulas name.
 
         Args:
             learning_rate: float, or a schedule of the steps made (from 0), such as `WarmUp`.
             beta_1: float in [0, 1), decay of the first moment.
             beta_2: float in [0, 1), decay of the second moment, and of the Polyak average.
-                The original's is 1 - 1 / (steps an epoch * polyak_epochs).
+                The original's is 1 - 1 / (steps per epoch * polyak_epochs).
             weight_decay: float, the factor that weights are multiplied by at each step; 1 is none.
             epsilon: float, added to the denominator.
             name: of the optimizer.
@@ -58,7 +58,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         self.epsilon = epsilon
 
     def build(self, var_list):
-        """Makes the moments, and the averages, which start at the variables' values of now."""
+        """The moments start at zero, the averages at the variables' values of now."""
         super().build(var_list)
         if getattr(self, "_built", False):
             return
@@ -147,6 +147,19 @@ class Adamax(_AveragingOptimizer):
     w = weight_decay * w - step * m / (v + epsilon)
     average = average - (1 - beta_2) (average - w)
     ```
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    optimizer = glow_tf.optimizers.Adamax(glow_tf.optimizers.WarmUp(1e-3, 100), beta_2=0.99)
+    weight = tf.Variable([1.0])
+    optimizer.build([weight])
+    optimizer.apply_gradients([(tf.constant([0.5]), weight)])
+    optimizer.polyak_average(weight)
+    ```
     """
 
     def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
@@ -174,6 +187,19 @@ class Adam(_AveragingOptimizer):
     w = weight_decay * w - step * m / (sqrt(v) + epsilon)
     average = average - (1 - beta_2) (average - w)
     ```
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    optimizer = glow_tf.optimizers.Adam(glow_tf.optimizers.WarmUp(1e-3, 100), beta_2=0.99)
+    weight = tf.Variable([1.0])
+    optimizer.build([weight])
+    optimizer.apply_gradients([(tf.constant([0.5]), weight)])
+    optimizer.polyak_average(weight)
+    ```
     """
 
     def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
@@ -194,10 +220,18 @@ class Adam(_AveragingOptimizer):
 
 @tf_keras.saving.register_keras_serializable(package="glow_tf")
 class WarmUp(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """learning_rate * min(1, step / warmup_steps): the first step has rate 0."""
+    """learning_rate * min(1, step / warmup_steps): the first step has rate 0.
+
+    Example:
+    ```python
+    import glow_tf
+
+    glow_tf.optimizers.WarmUp(1e-3, 100)(50)  # 5e-4
+    ```
+    """
 
     def __init__(self, learning_rate: float, warmup_steps: float):
-        """Makes the schedule.
+        """Takes the rate to come to, and in how many steps.
 
         Args:
             learning_rate: float, after the warm-up.

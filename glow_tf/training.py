@@ -70,6 +70,20 @@ class GlowModel(tf_keras.Model):
 
     `save_weights`, `load_weights` and `ModelCheckpoint` keep the Glow's variables in every format of Keras';
     `save` is for files NAME.keras, which `tf_keras.models.load_model` reads.
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    glow = glow_tf.Glow(glow_tf.GlowConfig(image_size=8, n_levels=1, depth=2, width=16))
+    images = tf.cast(tf.random.uniform([32, 8, 8, 3], maxval=256, dtype=tf.int32), tf.uint8)
+    glow.initialize(images)
+    model = glow_tf.training.GlowModel(glow)
+    model.compile(glow_tf.optimizers.Adamax(1e-3))
+    model.fit(images, batch_size=16, epochs=1)
+    ```
     """
 
     def __init__(

@@ -54,11 +54,7 @@ def save(images, columns: int, path) -> None:
     Raises:
         UsageError: if it can't be written.
     """
-    with _refusals_said(path):
-        if _is_animation(path):
-            save_frames([grid(images[column::columns], 1) for column in range(columns)], path)
-        else:
-            save_grid(images, columns, path)
+    _save([images[column::columns] for column in range(columns)], 1, images, columns, path)
 
 
 def save_blocks(blocks, columns: int, path) -> None:
@@ -72,11 +68,16 @@ def save_blocks(blocks, columns: int, path) -> None:
     Raises:
         UsageError: if it can't be written.
     """
+    _save(blocks, columns, np.concatenate(blocks), columns, path)
+
+
+def _save(frames, columns_of_a_frame, images, columns, path):
+    """Writes `images` as one grid, or `frames` of them in turn, as the suffix says."""
     with _refusals_said(path):
-        if _is_animation(path):
-            save_frames([grid(block, columns) for block in blocks], path)
+        if pathlib.Path(path).suffix.lower() == ".gif":
+            save_frames([grid(frame, columns_of_a_frame) for frame in frames], path)
         else:
-            save_grid(np.concatenate(blocks), columns, path)
+            save_grid(images, columns, path)
 
 
 def save_frames(frames, path) -> None:
@@ -100,10 +101,6 @@ def require_name(path) -> None:
         raise UsageError(f"--out {path}: there is no folder {path.parent}.")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; it must name a file to write.")
-
-
-def _is_animation(path):
-    return pathlib.Path(path).suffix.lower() == ".gif"
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """Images a training step, which all replicas share."""
+        """Images per training step, which all replicas share."""
         return self.hyperparameters.batch_size
 
     @property

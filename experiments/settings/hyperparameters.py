@@ -196,7 +196,7 @@ def warning(hyperparameters: Hyperparameters) -> str | None:
         return None
     least = 1 / ((1 - beta1) * its)
     return (
-        f"beta2 = 1 - 1 / ({its} steps an epoch x --polyak_epochs {hyperparameters.polyak_epochs:g}) = "
+        f"beta2 = 1 - 1 / ({its} steps per epoch x --polyak_epochs {hyperparameters.polyak_epochs:g}) = "
         f"{beta2:.4g} is below --beta1 {beta1:g}: where a gradient vanishes the steps grow, up "
         f"to NaN. --polyak_epochs {math.ceil(least * 100 - 1e-6) / 100:g} or more helps."
     )

@@ -29,6 +29,18 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
 
     A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    x = tf.random.normal([16, 8, 8, 3], 5.0, 2.0)
+    actnorm = glow_tf.bijectors.ActNorm(3)
+    y = actnorm.initialize(x)  # Zero mean and unit variance per channel.
+    actnorm.forward_log_det_jacobian(x, event_ndims=3)  # Of an image, in nats.
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.1.
@@ -44,7 +56,7 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         validate_args=False,
         name="actnorm",
     ):
-        """Makes the bijector, with zero variables unless the parameters are given.
+        """The parameters are new variables of zeros unless they are given.
 
         Args:
             n_channels: int, C. Not needed where `b` and `logs` are given.

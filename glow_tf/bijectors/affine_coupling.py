@@ -41,6 +41,17 @@ class AffineCoupling(OnePassBijector):
 
     A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    network = lambda x1: tf.concat([x1, x1**2], -1)  # Any function of the first half.
+    coupling = glow_tf.bijectors.AffineCoupling(network)
+    coupling.forward_log_det_jacobian(tf.ones([5, 4]))  # [5]
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.3.
@@ -57,7 +68,7 @@ class AffineCoupling(OnePassBijector):
         validate_args=False,
         name="affine_coupling",
     ):
-        """Makes the bijector.
+        """Takes the network.
 
         Args:
             network: callable, float [..., C // 2] -> the channels named above. Variables of a

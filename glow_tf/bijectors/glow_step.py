@@ -33,6 +33,17 @@ class GlowStep(OnePassBijector):
     This is the definition. A `Glow` never runs its forward: `kernels.glow_step` computes the same function,
     folded and with its gradient written out, in training, sampling and serving; tests hold it to this one.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    step = glow_tf.bijectors.GlowStep(4, width=16)
+    y = step.forward(tf.ones([2, 8, 8, 4]))
+    step.permutation.matrix  # The 1x1 convolution's, [4, 4].
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, Table 1.
@@ -53,7 +64,7 @@ class GlowStep(OnePassBijector):
         validate_args=False,
         name="glow_step",
     ):
-        """Makes the step, with new variables unless `parameters` are given.
+        """The parameters are new variables unless they are given.
 
         Args:
             n_channels: int, C. Not needed where `parameters` are given.

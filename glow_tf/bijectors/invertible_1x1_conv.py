@@ -76,6 +76,17 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    conv = glow_tf.bijectors.Invertible1x1Conv(4, parameterization="lu")
+    y = conv.forward(tf.ones([2, 8, 8, 4]))
+    conv.inverse(tf.identity(y))  # Ones again, but for rounding.
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.2.
@@ -97,7 +108,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
         validate_args=False,
         name="invertible_1x1_conv",
     ):
-        """Makes the bijector; W is a new random orthogonal matrix unless the parameters are given.
+        """W is a new random orthogonal matrix unless the parameters are given.
 
         Args:
             n_channels: int, C. Not needed where the parameters are given.

@@ -22,13 +22,24 @@ class MultiScale(OnePassBijector):
     `tfd.JointDistributionSequential` of one part per level as its base. Its batch shape is that of its parts:
     of a `TopPrior`'s labels.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    b = glow_tf.bijectors
+    flow = b.MultiScale([b.Squeeze(), b.Squeeze()], [b.SplitPrior(12)], b.TopPrior(24))
+    [eps.shape for eps in flow.forward(tf.ones([2, 8, 8, 3]))]  # [2, 4, 4, 6] and [2, 2, 2, 24].
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
     """
 
     def __init__(self, flows, splits, top=None, *, validate_args=False, name="multi_scale"):
-        """Makes the bijector.
+        """Takes the parts of the levels.
 
         Args:
             flows: list of bijectors image -> image, one per level.

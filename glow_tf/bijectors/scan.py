@@ -33,6 +33,17 @@ class Scan(OnePassBijector):
 
     `scan.step(k)` is the ordinary bijector of step k.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    weights = {"b": tf.Variable(tf.ones([5, 3])), "logs": tf.Variable(tf.zeros([5, 3]))}
+    scan = glow_tf.bijectors.Scan(lambda p: glow_tf.bijectors.ActNorm(**p), weights)
+    scan.forward(tf.zeros([2, 3]))  # Five steps later: fives.
+    ```
+
     #### References
 
     Gomez et al., The Reversible Residual Network: Backpropagation Without Storing Activations, 2017.
@@ -50,7 +61,7 @@ class Scan(OnePassBijector):
         validate_args=False,
         name="scan",
     ):
-        """Makes the bijector.
+        """Takes the step and its stacked weights.
 
         Args:
             make_step: callable, dict of one step's weights -> bijector that keeps the event shape.

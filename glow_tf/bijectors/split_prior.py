@@ -27,6 +27,15 @@ class SplitPrior(OnePassBijector):
     So a standard normal `eps` is z2 ~ N(mean, exp(logs)), the original's learned prior of a
     factored-out part. Input float [..., H, W, C] with an even C; outputs [..., H, W, C / 2] each.
 
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    z1, eps = glow_tf.bijectors.SplitPrior(4).forward(tf.ones([2, 8, 8, 4]))  # [2, 8, 8, 2] each.
+    ```
+
     #### References
 
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
@@ -44,7 +53,7 @@ class SplitPrior(OnePassBijector):
         validate_args=False,
         name="split_prior",
     ):
-        """Makes the bijector, with zero variables unless the parameters are given.
+        """The parameters are new variables of zeros unless they are given.
 
         Args:
             n_channels: int, C. Not needed where the parameters are given.

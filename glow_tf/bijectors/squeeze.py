@@ -18,10 +18,19 @@ class Squeeze(tfb.AutoCompositeTensorBijector):
     ```
 
     The order of the channels is the original's, not that of `tf.nn.space_to_depth`.
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    glow_tf.bijectors.Squeeze().forward(tf.ones([2, 8, 8, 3])).shape  # [2, 4, 4, 12]
+    ```
     """
 
     def __init__(self, *, dtype=None, validate_args=False, name="squeeze"):
-        """Makes the bijector.
+        """There is nothing to learn.
 
         Args:
             dtype: of inputs and outputs; any unless given.

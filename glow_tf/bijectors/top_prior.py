@@ -24,12 +24,23 @@ class TopPrior(OnePassBijector):
     ```
 
     Float [..., H, W, C] both ways, an affine map. The labels' shape is the bijector's batch shape.
+
+    Example:
+    ```python
+    import tensorflow as tf
+
+    import glow_tf
+
+    values = glow_tf.bijectors.TopPrior.initial_values(4, learntop=True, n_y=10)
+    top = glow_tf.bijectors.TopPrior(4, values, y=[3, 7])
+    top.inverse(tf.random.normal([2, 2, 2, 4]))  # The last latents of the labels 3 and 7.
+    ```
     """
 
     def __init__(
         self, n_channels, parameters=None, y=None, *, dtype="float32", validate_args=False, name="top_prior"
     ):
-        """Makes the bijector from parameters, which `initial_values` names.
+        """Takes the parameters, which `initial_values` names.
 
         Args:
             n_channels: int, C.

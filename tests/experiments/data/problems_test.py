@@ -32,12 +32,12 @@ def test_bad_data(given, words):
         problems.load(resolve(given), "test")
 
 
-def store_mnist(data_dir, images, labels):
-    """Writes images and labels as TFDS' mnist."""
+def store(data_dir, images, labels, name="mnist", version="3.0.1"):
+    """Writes images and labels as the test split of a dataset of TFDS'."""
     examples = tf.data.Dataset.from_tensor_slices(dict(image=images, label=labels))
     tfds.dataset_builders.store_as_tfds_dataset(
-        "mnist",
-        version="3.0.1",
+        name,
+        version=version,
         features=tfds.features.FeaturesDict(
             dict(
                 image=tfds.features.Image(shape=images.shape[1:]),
@@ -56,7 +56,7 @@ def mnist_hps(data_dir):
 
 def test_mnist_is_padded_and_tiled(tmp_path, rng):
     images, labels = rng.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
-    store_mnist(tmp_path, images, labels)
+    store(tmp_path, images, labels)
     data = problems.load(mnist_hps(tmp_path), "test")
     inside = data.images[:, 2:-2, 2:-2]
     assert data.images.shape == (4, 32, 32, 3)
@@ -83,7 +83,7 @@ def test_mnist_is_padded_and_tiled(tmp_path, rng):
     ],
 )
 def test_damaged_tfds(tmp_path, file, damage, words):
-    store_mnist(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.arange(4))
+    store(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.arange(4))
     path = tmp_path / "mnist" / "3.0.1" / file
     whole = path.read_bytes()
     path.unlink()
@@ -95,7 +95,7 @@ def test_damaged_tfds(tmp_path, file, damage, words):
 
 
 def test_another_version_and_other_labels(tmp_path):
-    store_mnist(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.array([0, 9, 10, 3]))
+    store(tmp_path, np.zeros((4, 28, 28, 1), np.uint8), np.array([0, 9, 10, 3]))
     with pytest.raises(UsageError, match="the label 10, and labels must be 0 to 9"):
         problems.load(mnist_hps(tmp_path), "test")
     (tmp_path / "mnist" / "3.0.1").rename(tmp_path / "mnist" / "2.0.0")
