@@ -73,13 +73,9 @@ def micro_batch(config: glow_tf.GlowConfig, batch_size: int, memory: float) -> i
 
     The batch, or the largest power of 2 whose `training_bytes` are at most half of the memory; at least 1.
     """
-    fits = lambda images: training_bytes(config, images) <= memory / 2
-    if fits(batch_size):
-        return batch_size
-    images = 1
-    while fits(2 * images):
-        images *= 2
-    return images
+    powers = [2**i for i in reversed(range(batch_size.bit_length()))]
+    fitting = (n for n in (batch_size, *powers) if training_bytes(config, n) <= memory / 2)
+    return next(fitting, 1)
 
 
 def _levels(config):

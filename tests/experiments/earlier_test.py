@@ -55,7 +55,7 @@ def test_a_run_goes_on(logdir):
 
 
 def test_a_run_of_two_replicas_goes_on_as_steps_of_both_their_images(tmp_path, monkeypatch):
-    """Its batch followed the replicas; now one device goes on with it, in parts. Expected is what two wrote."""
+    """Its batch followed the replicas; one device goes on with it, in parts. Expected is what two wrote."""
     monkeypatch.setattr(callbacks, "TEMPERATURES", ())
     logdir = tmp_path / "run"
     shutil.copytree(EARLIER / "two_replicas", logdir)

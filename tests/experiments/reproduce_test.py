@@ -40,7 +40,7 @@ def test_memory_of_a_training_step():
         (4, needed[1], 4),
         (5, needed[1], 4),
         (99, needed[3], 16),
-        (99, needed[3] - 1, 8),
+        (99, needed[3] - 1, 4),
         (3, 0, 1),
     ):
         assert parameter_count.micro_batch(config, batch_size, 2 * memory) == at_once
