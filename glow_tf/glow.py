@@ -342,7 +342,7 @@ class Glow(tf.Module):
         Args:
             images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
             y: int labels [B] or scalar; only with `ycond`.
-            weight_y: float, the weight of the classifier's loss; 0 leaves the classifier out.
+            weight_y: float, at least 0, the weight of the classifier's loss; 0 leaves the classifier out.
             noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
 
         Returns:
@@ -351,8 +351,10 @@ class Glow(tf.Module):
             Without a classifier bits_y is 0 and pred_loss 1, as in the original.
 
         Raises:
-            TypeError, ValueError: as `bits_per_dim`.
+            TypeError, ValueError: as `bits_per_dim`; and if `weight_y` isn't a number, or is negative or not
+                finite.
         """
+        weight_y = inputs.require_number("weight_y", weight_y, 0)
         x = self.dequantize(images, noise)
         labels = self._labels(y, _batch(x))
         flow = self._training_flow(labels)
@@ -395,17 +397,22 @@ class Glow(tf.Module):
             ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`; for labels,
                 as `bits_per_dim`.
         """
+        eps = self._latents(eps)
+        return self._inference_flow(self._labels(y, _batch(eps[-1]))).inverse(eps)
+
+    def _latents(self, eps) -> list[tf.Tensor]:
         shapes = self.config.eps_shapes
         eps = [tf.convert_to_tensor(e, self._dtype) for e in eps]
         fits = len(eps) == len(shapes) and all(
-            e.shape[-3:].is_compatible_with(s) for e, s in zip(eps, shapes, strict=True)
+            e.shape[-3:].is_compatible_with(shape) and e.shape[:-3].is_compatible_with(eps[0].shape[:-3])
+            for e, shape in zip(eps, shapes, strict=True)
         )
         if not fits:
             raise ValueError(
-                f"Latents must be a list of [B, *shape] for the shapes {shapes}, got "
+                f"Latents must be a list of [B, *shape], one B for all, for the shapes {shapes}, got "
                 f"{[tuple(e.shape) for e in eps]}."
             )
-        return self._inference_flow(self._labels(y, _batch(eps[-1]))).inverse(eps)
+        return eps
 
     def decode(self, eps, y=None) -> tf.Tensor:
         """Returns the images of latents, uint8 [B, height, width, n_channels]; see `decode_float`."""
@@ -435,19 +442,23 @@ class Glow(tf.Module):
         return self.decode(eps, y)
 
     def flatten_latents(self, eps) -> tf.Tensor:
-        """Returns the latents as float [B, M], in the order of `eps`, each in row-major order."""
-        eps = [tf.convert_to_tensor(e) for e in eps]
-        return tf.concat([tf.reshape(e, [tf.shape(e)[0], math.prod(e.shape[1:])]) for e in eps], -1)
+        """Returns the latents as float [B, M], in the order of `eps`, each in row-major order.
+
+        Raises:
+            ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`.
+        """
+        eps = self._latents(eps)
+        return tf.concat([tf.reshape(e, [-1, math.prod(e.shape[-3:])]) for e in eps], -1)
 
     def unflatten_latents(self, flat) -> list[tf.Tensor]:
         """Returns the latents, a list, of what `flatten_latents` returned.
 
         Raises:
-            ValueError: if the last axis isn't M.
+            ValueError: if the shape isn't [B, M].
         """
         flat = tf.convert_to_tensor(flat, self._dtype)
         shapes = self.config.eps_shapes
-        if flat.shape[-1] != self.config.n_dims:
+        if not flat.shape.is_compatible_with([None, self.config.n_dims]):
             raise ValueError(f"Flat latents must be [B, {self.config.n_dims}], got shape {flat.shape}.")
         parts = tf.split(flat, [math.prod(shape) for shape in shapes], -1)
         return [tf.reshape(e, [-1, *shape]) for e, shape in zip(parts, shapes, strict=True)]

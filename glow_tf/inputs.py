@@ -4,6 +4,7 @@ What is known while Python runs is refused there, by a ValueError that says what
 allowed; what only the run of a graph knows, by that run, as a tf.errors.InvalidArgumentError.
 """
 
+import math
 import numbers
 
 import numpy as np
@@ -35,6 +36,26 @@ def require_int(name: str, value, least: int, most: int | None = None) -> int:
     if value < least or (most is not None and value > most):
         raise ValueError(f"{name} must be {allowed}, got {value!r}.")
     return int(value)
+
+
+def require_number(name: str, value, least: float) -> float:
+    """Returns `value` as a float.
+
+    Args:
+        name: of the value, for the message.
+        value: a real number of any type, Python's or NumPy's.
+        least: float, the least allowed.
+
+    Raises:
+        WrongTypeError: if it isn't a number: booleans and strings aren't.
+        ValueError: if it is less, or isn't finite.
+    """
+    allowed = f"a finite number of at least {least:g}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}.")
+    return float(value)
 
 
 def require_bool(name: str, value) -> bool:

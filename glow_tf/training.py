@@ -98,18 +98,19 @@ class GlowModel(tf_keras.Model):
 
         Args:
             glow: what is trained.
-            weight_y: float, the weight of the classifier's loss.
+            weight_y: float, at least 0, the weight of the classifier's loss.
             micro_batch: int, how many examples a replica computes at once; a whole batch unless given.
             global_batch_size: int, how many examples of weight 1 a training step has, those of all replicas;
                 as many as there are unless given, those that only fill up among them.
             **kwargs: of `tf_keras.Model`.
 
         Raises:
-            ValueError: if `micro_batch` or `global_batch_size` is less than 1.
+            ValueError: if `weight_y` is negative or isn't finite; if `micro_batch` or `global_batch_size` is
+                less than 1.
         """
         super().__init__(**kwargs)
         self.glow = glow
-        self.weight_y = weight_y
+        self.weight_y = inputs.require_number("weight_y", weight_y, 0)
         count = lambda name, value: None if value is None else inputs.require_int(name, value, 1)
         self.micro_batch = count("micro_batch", micro_batch)
         self.global_batch_size = count("global_batch_size", global_batch_size)

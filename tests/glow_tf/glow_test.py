@@ -1,6 +1,7 @@
 """Glow as a whole: configurations, inputs, distribution, saving; replicas are in `runs/devices_test`."""
 
 import functools
+import re
 import warnings
 
 import numpy as np
@@ -295,8 +296,17 @@ def test_bad_inputs():
         model.encode(images[..., :1])
     with pytest.raises(ValueError, match="eps|Latents"):
         model.decode([np.zeros((1, 2, 2, 3))])
-    with pytest.raises(ValueError, match="192"):
-        model.unflatten_latents(np.zeros((1, 7)))
+    eps = model.unflatten_latents(np.zeros((2, 192)))
+    for wrong in (eps[::-1], eps[:1], [eps[0], eps[1][:1]], [eps[0], eps[1][0]], [*eps, eps[1]]):
+        for function in (model.decode, model.flatten_latents):
+            with pytest.raises(ValueError, match=r"one B for all, for the shapes \[.*got \[\("):
+                function(wrong)
+    for shape in ((1, 7), (192,), (2, 1, 192)):
+        with pytest.raises(ValueError, match=re.escape(f"must be [B, 192], got shape {shape}")):
+            model.unflatten_latents(np.zeros(shape))
+    for weight in (-1, -1e-3, np.nan, np.inf, "1", True):
+        with pytest.raises(ValueError, match="weight_y must be a finite number of at least 0, got"):
+            model.losses(images, weight_y=weight)
     with pytest.raises(ValueError, match="-1"):
         model.sample(1, temperature=-1.0)
 
