@@ -235,9 +235,9 @@ def _network(network, x1):
 def _last_convolution(x, kernel):
     """Returns conv2d(x, kernel), "SAME"; with few outputs as the gradient of a convolution for its input.
 
-    TensorFlow computes that as one matrix product, [N H W, width] @ [width, 9 out], of which each output adds
-    up nine values, where conv2d on CPUs would first copy the nine neighbours of each position: to 16 outputs
-    that takes up to twice as long. With more outputs it doesn't, and conv2d is the faster one on small images.
+    TensorFlow computes that as one matrix product, [N H W, width] @ [width, 9 out], and each output adds up
+    nine of its values; conv2d on CPUs first copies the nine neighbours of each position. With up to 16
+    outputs this takes half to three quarters of the time; with more it can take several times as long.
     """
     out = kernel.shape[-1]
     if out > 16:
