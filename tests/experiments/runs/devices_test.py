@@ -43,7 +43,7 @@ def train_on(strategy, logdir, monkeypatch, flags, micro_batch=None):
     class Recorder(ProgressBar):
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
-            self._sum = logs["loss"] * (batch + 1.0)
+            self._sum = float(logs["loss"]) * (batch + 1)
             losses.append(self._sum - (self._before if batch else 0))
             self._before = self._sum
 
