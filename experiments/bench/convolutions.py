@@ -12,8 +12,7 @@ def build(spec) -> Built:
 
     With several loops each has its part of the batch.
     """
-    if spec["loops"] > 1:
-        threads.use_cores(spec["loops"])
+    threads.use_cores(spec["loops"])
     rng = np.random.default_rng(0)
     new = lambda *shape: tf.Variable(rng.normal(0, 0.05, shape).astype(np.float32))
     width, batch = spec["width"], spec["batch"]

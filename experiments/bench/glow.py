@@ -8,7 +8,7 @@ from experiments import bench
 
 def build(spec) -> bench.Built:
     """Returns the task; a training step is the gradient and an Adamax update with its Polyak average."""
-    if spec["loops"] > 1:
+    if spec["threads"] == 1:  # Else TensorFlow is as it comes.
         glow_tf.threads.use_cores(spec["loops"])
     batch, size = spec["batch"], spec.get("size", bench.SIZE)
     images = tf.constant(bench.images(batch, size))
