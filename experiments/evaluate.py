@@ -8,7 +8,7 @@ Prints one JSON object. "raw" are the weights themselves, which the original rep
 average. "inverse_error" is max |decode_float(encode(x)) - x'| over the first batch. A number that is not
 finite is null.
 
-These are of one draw of the dequantisation noise an image, as the original's. --draws k adds "draws":
+These are of one draw of the dequantisation noise per image, as the original's. --draws k adds "draws":
 "bits_x", the mean over k draws, of which the first is that one, and its standard error over the draws; and
 "importance_weighted_bound", the mean over the images of -log2(mean over the draws of p) / M, and its
 standard error over the images. Both bound from above, in expectation, what an image takes; the second one

@@ -142,7 +142,7 @@ class GlowModel(tf_keras.Model):
         images, labels, noise, weights = parts + [None] * (4 - len(parts))
         if weights is not None and not weights.shape.is_compatible_with(images.shape[:1]):
             raise ValueError(
-                f"The weights of examples must have the shape [B], one an image, got {weights.shape} for "
+                f"The weights of examples must have the shape [B], one per image, got {weights.shape} for "
                 f"images of shape {images.shape}."
             )
         return images, labels if self.glow.config.ycond else None, noise, weights
@@ -334,7 +334,7 @@ class StopOnNotFinite(tf_keras.callbacks.Callback):
 
 
 class ProgressBar(tf_keras.callbacks.Callback):
-    """A progress bar an epoch, with bits per dimension and images a second."""
+    """A progress bar per epoch, with bits per dimension and images per second."""
 
     def __init__(self, batch_size: int, disable: bool = False):
         """Makes the bar for batches of `batch_size` images, all replicas together; `disable` shows none."""

@@ -32,7 +32,7 @@ def train(
     Args:
         data: the training images.
         hyperparameters: dal, problem, image_size, n_bits_x and seed are read.
-        batch_size: int, images a step.
+        batch_size: int, images per step.
         first_step: int, the step to start at.
         first: int, the first image to make of each batch.
         n: int, how many to make; all unless given. Beyond the batch's end its first images come again.

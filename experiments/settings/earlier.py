@@ -37,7 +37,7 @@ def require_one(hyperparameters: Hyperparameters, logdir: pathlib.Path) -> None:
         raise UsageError(
             f"The run in {logdir} is of an earlier version, and has no epoch in train.txt that would say how "
             f"many replicas (GPUs, or --logical_cpus) trained it: {possible[0]} to {possible[-1]} make its "
-            f"{hyperparameters.train_its} steps an epoch. Give --world_size, their number."
+            f"{hyperparameters.train_its} steps per epoch. Give --world_size, their number."
         )
 
 

@@ -112,6 +112,13 @@ def test_pip_installs_every_package():
     assert {name.replace(".", "/") for name in packages} == made
 
 
+def test_the_version_is_one():
+    version = glow_tf.__version__
+    assert f'version = "{version}"' in (ROOT / "MODULE.bazel").read_text()
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_every_flag_of_the_original_is_mapped():
     page = TEXTS["docs/from_openai.md"]
     missing = [name for name, entry in GIVEN.items() if not entry.own and f"`--{name}`" not in page]
@@ -133,6 +140,7 @@ def test_every_public_name_is_in_the_api():
     pages = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
     names = [f"glow_tf.bijectors.{name}" for name in glow_tf.bijectors.__all__]
     names += ["glow_tf.Glow", "glow_tf.GlowConfig", "glow_tf.optimizers", "glow_tf.openai_checkpoint.restore"]
+    names += ["glow_tf.training", "glow_tf.threads", "glow_tf.serving.export"]
     assert not [name for name in names if f"::: {name}\n" not in pages]
 
 

@@ -65,7 +65,7 @@ def test_where_nothing_tells_the_replicas_of_an_earlier_run_they_are_asked_for(t
     (tmp_path / "train.txt").write_text('{}\n[[\n{"epoch": 0, "n_processed": 5}\n{"epoch": 1}\n7\n')
     assert hps_json.load(tmp_path).world_size == 6
     assert hps_json.for_reading(tmp_path, {}).world_size == 6
-    with pytest.raises(UsageError, match="6 to 7 make its 3 steps an epoch. Give --world_size"):
+    with pytest.raises(UsageError, match="6 to 7 make its 3 steps per epoch. Give --world_size"):
         hps_json.going_on(tmp_path, {})
     resolved = hps_json.going_on(tmp_path, dict(world_size=7))
     hps_json.save(resolved, tmp_path)
