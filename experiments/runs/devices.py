@@ -52,6 +52,7 @@ class Devices:
 
     def strategy(self) -> tf.distribute.Strategy:
         """Returns their strategy, when all workers are there; comes before anything else of TensorFlow."""
+        cores.use(FLAGS.logical_cpus)
         if self.kind == "multi_worker":
             workers.wait_for_all(self.cluster)
             with workers.signals_kept():
@@ -73,7 +74,6 @@ def asked_for() -> Devices:
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_cpus
         )
-    cores.use(FLAGS.logical_cpus)
     n_here = _n_gpus() or FLAGS.logical_cpus
     kind = FLAGS.strategy
     cluster = workers.cluster() if kind in ("auto", "multi_worker") else None

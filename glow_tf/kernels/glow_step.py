@@ -11,7 +11,7 @@ Training, sampling and the export all run the `forward` and `inverse` below.
   computed of, which has its constant in the bias: the original's log-odds u + 2.
 - What the border channel and the bias add to the last convolution is one [H, W, out] map.
 - The gradient of the last convolution is two matrix products with the neighbourhoods of its few outputs:
-  oneDNN's filter gradient from many channels to few is up to five times slower.
+  TensorFlow's filter gradient from many channels to few is up to five times slower.
 """
 
 import dataclasses
@@ -237,10 +237,11 @@ def _last_convolution(x, kernel):
 
     TensorFlow computes that as one matrix product, [N H W, width] @ [width, 9 out], and each output adds up
     nine of its values; conv2d on CPUs first copies the nine neighbours of each position. With up to 16
-    outputs this takes half to three quarters of the time; with more it can take several times as long.
+    outputs this takes half to three quarters of the time; with more it can take several times as long. Of
+    bfloat16 the nine values would be rounded each.
     """
     out = kernel.shape[-1]
-    if out > 16:
+    if out > 16 or kernel.dtype == tf.bfloat16:
         return tf.nn.conv2d(x, kernel, 1, "SAME")
     transposed = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
     return tf.nn.conv2d_transpose(x, transposed, [tf.shape(x)[0], *_size(x), out], 1, "SAME")
