@@ -25,7 +25,8 @@ def build(spec) -> bench.Built:
         ),
         seed=0,
     )
-    model.initialize(images[:16], noise=noise[:16])
+    n_init = max(1, 16 * bench.SIZE**2 // size**2)  # Scaled by area, as the commands do.
+    model.initialize(images[:n_init], noise=noise[:n_init])
     variables = model.trainable_variables
     if spec["task"] == "train":
         optimizer = glow_tf.optimizers.Adamax(0.001)
