@@ -16,9 +16,9 @@ class Store:
         return [x, *residuals]
 
     @staticmethod
-    def recall(kernel, weights, kept, y):
+    def recall(kernel, weights, kept, y, context):
         """Returns the step's input and residuals, from what was kept and from its output."""
-        del kernel, weights, y
+        del kernel, weights, y, context
         x, *residuals = kept
         return x, residuals
 
@@ -33,11 +33,11 @@ class Recompute:
         return [x]
 
     @staticmethod
-    def recall(kernel, weights, kept, y):
+    def recall(kernel, weights, kept, y, context):
         """See `Store`."""
         del y
         (x,) = kept
-        return x, kernel.forward(weights, x)[2]
+        return x, kernel.forward(weights, x, context)[2]
 
 
 class Reverse:
@@ -50,10 +50,10 @@ class Reverse:
         return []
 
     @staticmethod
-    def recall(kernel, weights, kept, y):
+    def recall(kernel, weights, kept, y, context):
         """See `Store`; here `weights` have what `kernel.fold_inverse` returns at their end."""
         del kept
-        x, _, residuals = kernel.inverse(weights, y)
+        x, _, residuals = kernel.inverse(weights, y, context)
         return x, residuals
 
 
@@ -89,7 +89,7 @@ def _n_bytes(spec, x):
     return math.prod([spec.dtype.size, *sizes])
 
 
-def run(kernel, parts, x, weights, backwards: bool = False, n_loops: int = 1):
+def run(kernel, parts, x, weights, backwards: bool = False, n_loops: int = 1, context=None):
     """Runs all steps.
 
     Args:
@@ -99,6 +99,7 @@ def run(kernel, parts, x, weights, backwards: bool = False, n_loops: int = 1):
         weights: list of tensors [depth, ...].
         backwards: whether the last step is the first to run.
         n_loops: int, how many loops share the batch. They don't wait for each other.
+        context: [N, ...], as the steps take it, or None.
 
     Returns:
         y, like `x`, and the log-det [N].
@@ -106,30 +107,38 @@ def run(kernel, parts, x, weights, backwards: bool = False, n_loops: int = 1):
     n = x.shape[0]
     n_loops = n_loops if n is None else max(1, min(n_loops, n))
     if n_loops == 1:
-        return _run(kernel, parts, x, weights, backwards)
-    shares = [_run(kernel, parts, share, weights, backwards) for share in _shares(x, n_loops)]
+        return _run(kernel, parts, x, context, weights, backwards)
+    n = tf.shape(x)[0] if n is None else n
+    contexts = [None] * n_loops if context is None else _shares(context, n, n_loops)
+    shares = [
+        _run(kernel, parts, share, its_context, weights, backwards)
+        for share, its_context in zip(_shares(x, n, n_loops), contexts, strict=True)
+    ]
     y, log_det = (tf.concat(values, 0) for values in zip(*shares, strict=True))
     return y, log_det
 
 
-def _shares(x, n_loops):
-    """Returns x in parts of equal size, but for one more example in the first ones."""
-    if x.shape[0] is None:
-        size, rest = tf.shape(x)[0] // n_loops, tf.shape(x)[0] % n_loops
+def _shares(x, n, n_loops):
+    """Returns x, of n examples, in parts of equal size, but for one more example in the first ones."""
+    size, rest = n // n_loops, n % n_loops
+    if tf.is_tensor(n):
         return tf.split(x, [size + tf.cast(i < rest, tf.int32) for i in range(n_loops)], num=n_loops)
-    size, rest = divmod(x.shape[0], n_loops)
     return tf.split(x, [size + (i < rest) for i in range(n_loops)])
 
 
-def _run(kernel, parts, x, weights, backwards):
+def _run(kernel, parts, x, context, weights, backwards):
+    contexts = [] if context is None else [context]  # As the loops' state has it: none is no entry.
     depth = weights[0].shape[0]
     position = (lambda k: depth - 1 - k) if backwards else (lambda k: k)
 
     @tf.custom_gradient
-    def steps(x, *stacked):
+    def steps(x, *inputs):
+        contexts, stacked = list(inputs[: -len(weights)]), inputs[-len(weights) :]
+        context = contexts[0] if contexts else None
+
         def run_part(policy, start, stop, x, log_det):
             def body(k, x, log_det, saved):
-                y, step_log_det, residuals = kernel.forward(_take(stacked, position(k)), x)
+                y, step_log_det, residuals = kernel.forward(_take(stacked, position(k)), x, context)
                 kept = policy.keep(x, residuals)
                 saved = [array.write(k - start, value) for array, value in zip(saved, kept, strict=True)]
                 return k + 1, told_shape(y, x.shape), log_det + step_log_det, saved
@@ -148,32 +157,35 @@ def _run(kernel, parts, x, weights, backwards):
             readable = [[_readable(array) for array in arrays] for arrays in saved]
             inverses = kernel.fold_inverse(stacked) if any(part[0] is Reverse for part in parts) else []
 
-            def part_gradient(policy, start, stop, kept, y, dy, gradients):
-                def body(k, y, dy, gradients):
+            def part_gradient(policy, start, stop, kept, y, dy, dcontexts, gradients):
+                def body(k, y, dy, dcontexts, gradients):
                     step = _take([*stacked, *(inverses if policy is Reverse else [])], position(k))
-                    x, residuals = policy.recall(kernel, step, [a.read(k - start) for a in kept], y)
+                    kept_values = [a.read(k - start) for a in kept]
+                    x, residuals = policy.recall(kernel, step, kept_values, y, context)
                     x = told_shape(x, y.shape)
                     step = step[: len(stacked)]
-                    dx, dweights = kernel.backward(step, x, y, residuals, dy, dlog_det)
+                    dx, dweights, dcontext = kernel.backward(step, x, y, residuals, dy, dlog_det, context)
+                    dcontexts = [told_shape(total + dcontext, total.shape) for total in dcontexts]
                     dweights = [g for g in dweights if g is not None]
                     gradients = [a.write(position(k), g) for a, g in zip(gradients, dweights, strict=True)]
-                    return k - 1, x, told_shape(dx, y.shape), gradients
+                    return k - 1, x, told_shape(dx, y.shape), dcontexts, gradients
 
-                _, *results = _while(lambda k, *_: k >= start, body, [stop - 1, y, dy, gradients], depth)
+                state = [stop - 1, y, dy, dcontexts, gradients]
+                _, *results = _while(lambda k, *_: k >= start, body, state, depth)
                 return results
 
             floating = [i for i, w in enumerate(stacked) if w.dtype.is_floating]
             gradients = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
-            state = y, dy, gradients
+            state = y, dy, [tf.zeros_like(c) for c in contexts], gradients
             for part, kept in zip(reversed(parts), reversed(readable), strict=True):
                 state = part_gradient(*part, kept, *state)
-            _, dx, gradients = state
+            _, dx, dcontexts, gradients = state
             dweights = dict(zip(floating, [array.stack() for array in gradients], strict=True))
-            return dx, *[dweights.get(i) for i in range(len(stacked))]
+            return dx, *dcontexts, *[dweights.get(i) for i in range(len(stacked))]
 
         return (y, log_det), gradient
 
-    return steps(x, *weights)
+    return steps(x, *contexts, *weights)
 
 
 def _while(condition, body, state, maximum):
