@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from glow_tf.bijectors.squeeze import Squeeze
 from glow_tf.inputs import WrongTypeError
-from glow_tf.shapes import told_shape
+from glow_tf.shapes import as_batch, told_shape
 
 # A context's axes, besides those of the batch, by those of its weight.
 _NDIMS = {2: 1, 4: 3}
@@ -63,7 +63,7 @@ def checked(name: str, context, dtype, ndims: int | None):
     Args:
         name: of the bijector or network, for the messages.
         context: float [..., C] or [..., h, w, C]; None is none.
-        dtype: of the bijector. What isn't a tensor yet is cast to it, if it is floating.
+        dtype: of the bijector, None is any. What isn't a tensor yet is cast to it, if it is floating.
         ndims: 1 or 3, the axes of a context; None if there mustn't be one.
 
     Raises:
@@ -79,7 +79,7 @@ def checked(name: str, context, dtype, ndims: int | None):
         raise ValueError(f"{name} takes no context, got one of shape {context.shape}.")
     if not context.dtype.is_floating:
         raise WrongTypeError(f"The context of {name} must be floats, got {context.dtype.name}.")
-    if context.dtype != dtype:
+    if dtype is not None and context.dtype != dtype:
         raise WrongTypeError(
             f"The context of {name} must be {tf.as_dtype(dtype).name}, got {context.dtype.name}."
         )
@@ -89,10 +89,10 @@ def checked(name: str, context, dtype, ndims: int | None):
 
 
 def as_tensor(value, dtype) -> tf.Tensor:
-    """Returns a value as a tensor; floats that aren't one yet, such as an array's, in `dtype`."""
+    """Returns a value as a tensor; floats that aren't one yet, as an array's, in `dtype`, unless it is None."""
     tensor = tf.convert_to_tensor(value)
-    is_one = isinstance(value, (tf.Tensor, tf.Variable))
-    return tensor if is_one or not tensor.dtype.is_floating else tf.cast(tensor, dtype)
+    stays = dtype is None or isinstance(value, (tf.Tensor, tf.Variable)) or not tensor.dtype.is_floating
+    return tensor if stays else tf.cast(tensor, dtype)
 
 
 def _words(ndims):
@@ -128,9 +128,19 @@ def with_context(x, n: int, context, ndims: int):
             return value
         wanted = common if dynamic is None else dynamic
         result = tf.broadcast_to(value, tf.concat([wanted, tf.shape(value)[-m:]], 0))
-        return result if value.shape.rank is None else told_shape(result, [*common, *value.shape[-m:]])
+        if common.rank is None or value.shape.rank is None:
+            return result
+        return told_shape(result, [*common, *value.shape[-m:]])
 
     return broadcast(x, of_x, n), broadcast(context, of_context, ndims)
+
+
+def with_flat_context(x, n: int, context, ndims: int):
+    """Returns the same, but the context as one batch, [N, C] or [N, h, w, C]."""
+    event = None if context.shape.rank is None else context.shape[-ndims:]
+    x, context = with_context(x, n, context, ndims)
+    context = as_batch(context, ndims)
+    return x, context if event is None else told_shape(context, [None, *event])
 
 
 def _batch(x, n):
@@ -177,7 +187,7 @@ def require_vectors(context, n_channels: int):
     """Returns context vectors [N, C]; raises a ValueError if C isn't n_channels."""
     if context.shape[-1] not in (None, n_channels):
         raise ValueError(f"The context must have {n_channels} entries, got {context.shape[-1]}.")
-    return context
+    return context if context.shape[-1] else tf.ensure_shape(context, [None, n_channels])
 
 
 def linear_term(context, w, height, width):

@@ -162,7 +162,7 @@ def context(value, shape: tuple[int, ...], dtype, n_images=None) -> tf.Tensor:
     c = tf.cast(_after(checks, c), dtype)
     if rank is not None:
         c.set_shape([*c.shape[: rank - n], *shape])
-    return c
+    return tf.broadcast_to(c, [n_images, *shape]) if rank is None and n_images is not None else c
 
 
 def noise(u, x, n_bits: int) -> tf.Tensor:

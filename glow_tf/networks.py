@@ -147,8 +147,7 @@ class CouplingNetwork(tf.Module):
         context = contexts.checked(self.name, context, x.dtype, self.context_ndims)
         if context is None:
             return x, None
-        x, context = contexts.with_context(x, 3, context, self.context_ndims)
-        return x, as_batch(context, self.context_ndims)
+        return contexts.with_flat_context(x, 3, context, self.context_ndims)
 
     def data_dependent_values(self, x, context=None) -> dict:
         """Returns the values of `b` and `logs` that data-dependent initialisation gives both actnorms.

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.bijectors._parts import context_kwargs, context_ndims
-from glow_tf.context import with_context
+from glow_tf.context import with_context, with_flat_context
 from glow_tf.kernels import loops
 from glow_tf.kernels.kernel import BijectorKernel, Inverted
 from glow_tf.shapes import as_batch, require_event, told_shape
@@ -223,8 +223,7 @@ class Scan(OnePassBijector):
         n = self.forward_min_event_ndims
         require_event(self.name, x, n, self._n_channels)
         if context is not None:
-            x, context = with_context(x, n, context, self.context_ndims)
-            context = as_batch(context, self.context_ndims)
+            x, context = with_flat_context(x, n, context, self.context_ndims)
         shape = tf.shape(x)
         event_shape = shape[tf.size(shape) - n :]
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}

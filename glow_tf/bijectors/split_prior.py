@@ -127,15 +127,16 @@ class SplitPrior(OnePassBijector):
     def _mean_and_logs(self, z1, context):
         batch, b = as_batch(z1, 3, self._n_channels and self._n_channels // 2), tf.convert_to_tensor(self.b)
         if context is not None:
-            context = as_batch(context, self.context_ndims)
             b += contexts.linear_term(context, tf.convert_to_tensor(self.context_w), *image_size(batch))
         h = conv_zeros(batch, tf.convert_to_tensor(self.w), b, tf.convert_to_tensor(self.logs))
         return [told_shape(tf.reshape(part, tf.shape(z1)), z1.shape) for part in deinterleave(h)]
 
     def _with_context(self, z, context):
-        """Returns z with the batch axes of the context, and the context with those of z."""
+        """Returns z with the batch axes of the context, and the context with those of z, as one batch."""
         context = contexts.checked(self.name, context, self.dtype, self.context_ndims)
-        return (z, None) if context is None else contexts.with_context(z, 3, context, self.context_ndims)
+        if context is None:
+            return z, None
+        return contexts.with_flat_context(z, 3, context, self.context_ndims)
 
     def _forward_and_log_det(self, x, context=None):
         require_event(self.name, x, 3, self._n_channels)

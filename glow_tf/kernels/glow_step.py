@@ -304,7 +304,7 @@ def _network_backward(network, x1, a1, a2, dh, context):
     if context is None:
         db1, dk_context, dcontext = tf.raw_ops.BiasAddGrad(out_backprop=d1), [], None
     else:
-        d_rows = _rows(d1) if context.shape.rank == 4 else tf.reduce_sum(d1, [1, 2])
+        d_rows = _rows(d1) if context.shape.rank == 4 else _sum_of_positions(d1)
         db1 = tf.raw_ops.BiasAddGrad(out_backprop=d_rows)
         dk_context = [tf.matmul(_rows(tf.cast(context, d_rows.dtype)), d_rows, transpose_a=True)]
         dcontext = tf.matmul(d_rows, *k_context, transpose_b=True)
@@ -314,6 +314,13 @@ def _network_backward(network, x1, a1, a2, dh, context):
     dk1 = tf.raw_ops.Conv2DBackpropFilter(input=x1, filter_sizes=k1.shape, out_backprop=d1, **conv)
     dx1 = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x1), filter=k1, out_backprop=d1, **conv)
     return tf.cast(dx1, dh.dtype), [dk1, db1, dk2, db2, dk3, db3, *dk_context], dcontext
+
+
+def _sum_of_positions(x):
+    """Returns [N, C], the sum over height and width; as a product, which is faster than `tf.reduce_sum`."""
+    height, width = image_size(x)
+    rows = tf.reshape(x, [-1, height * width, x.shape[-1]])
+    return tf.squeeze(tf.ones([1, 1, height * width], x.dtype) @ rows, 1)
 
 
 def _neighbourhoods(dy):
