@@ -89,7 +89,7 @@ def checked(name: str, context, dtype, ndims: int | None):
 
 
 def as_tensor(value, dtype) -> tf.Tensor:
-    """Returns a value as a tensor; floats that aren't one yet, as an array's, in `dtype`, unless it is None."""
+    """Returns a value as a tensor; floats that aren't one yet, as an array's, in `dtype`, None is any."""
     tensor = tf.convert_to_tensor(value)
     stays = dtype is None or isinstance(value, (tf.Tensor, tf.Variable)) or not tensor.dtype.is_floating
     return tensor if stays else tf.cast(tensor, dtype)

@@ -229,7 +229,7 @@ class Scan(OnePassBijector):
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
         weights, log_det = kernel.fold(stacked, event_shape)
         state = kernel.enter(as_batch(x, n, self._n_channels))
-        context = kernel.enter_context(weights, state, context)
+        context = kernel.enter_context(stacked, state, context)
         parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
         state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_loops, context)
         y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)

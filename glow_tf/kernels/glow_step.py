@@ -142,21 +142,18 @@ class GlowStepKernel(Kernel):
         """Returns the images of a state."""
         return y[..., 1:]
 
-    def enter_context(self, weights, x, context):
+    def enter_context(self, parameters, x, context):
         """See `Kernel`; images [N, H, W, C'] at the size of x, or vectors [N, C]."""
-        depends = len(weights) > len(WEIGHTS)
-        if depends != (context is not None):
-            raise ValueError(
-                "The steps depend on a context, and it is missing."
-                if depends
-                else f"The steps take no context, got one of shape {context.shape}."
-            )
-        if not depends:
+        w = parameters.get("l_1_context_W")
+        if w is None and context is not None:
+            raise ValueError(f"The steps take no context, got one of shape {context.shape}.")
+        if w is None:
             return None
-        n_channels = weights[len(WEIGHTS)].shape[1]
+        if context is None:
+            raise ValueError("The steps depend on a context: context is missing.")
         if context.shape.rank == 2:
-            return require_vectors(context, n_channels)
-        return at_size(context, n_channels, *image_size(x))
+            return require_vectors(context, w.shape[-2])
+        return at_size(context, w.shape[-2], *image_size(x))
 
     def forward(self, weights, x, context=None):
         """See `Kernel`; the residuals are both hidden layers and, if the coupling is affine, the scale."""

@@ -42,15 +42,15 @@ class Kernel(abc.ABC):
         """Returns what `enter` was given."""
         return y
 
-    def enter_context(self, weights, x, context):
+    def enter_context(self, parameters, x, context):
         """Returns a context [N, ...], or None, as the steps take it.
 
         Args:
-            weights: the stacked ones.
+            parameters: as `fold` takes them.
             x: as `enter` returned it.
             context: as the bijector of a step takes it, of the batch of x.
         """
-        del weights, x
+        del parameters, x
         return context
 
     @abc.abstractmethod
@@ -150,9 +150,9 @@ class Inverted(Kernel):
         """See `Kernel`."""
         return self._kernel.leave(y)
 
-    def enter_context(self, weights, x, context):
+    def enter_context(self, parameters, x, context):
         """See `Kernel`."""
-        return self._kernel.enter_context(weights, x, context)
+        return self._kernel.enter_context(parameters, x, context)
 
     def forward(self, weights, x, context=None):
         """See `Kernel`."""

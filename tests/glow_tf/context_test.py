@@ -605,7 +605,7 @@ def test_a_context_that_is_missing():
     del others
     x = tf.zeros([4, 8, 8, 3])
     for call in (model.bijector.forward, model.distribution().log_prob):
-        with pytest.raises(ValueError, match="depend on a context, and it is missing"):
+        with pytest.raises(ValueError, match="depend on a context: context is missing"):
             call(x)
 
 
@@ -653,7 +653,7 @@ def test_bijectors_and_networks_that_take_no_context():
 @pytest.mark.parametrize(
     ("c", "error", "words"),
     [
-        (None, ValueError, "context is missing|it is missing"),
+        (None, ValueError, "context is missing"),
         (np.zeros([2, 4]), ValueError, "must have 3 entries, got 4"),
         (
             np.zeros([5, 3]),
