@@ -9,9 +9,9 @@ tfb = tfp.bijectors
 
 
 def takes_context(function) -> bool:
-    """Whether a function has a parameter `context`, or takes any."""
+    """Whether a function has a parameter `context`, or takes any; of a Keras layer, its `call`."""
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = inspect.signature(getattr(function, "call", function)).parameters
     except (TypeError, ValueError):  # Of some built-in ones nothing is known.
         return False
     return "context" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
