@@ -201,10 +201,10 @@ class GlowStepKernel(Kernel):
             dx2 = dy2 * scale
             dlog_scale = _rows(_like(x, dy2 * y2) + dlog_det[:, None, None, None])
             dh = tf.concat([dx2, dlog_scale * self._scale.slope(scale)], 1)
-        dx1, dnetwork, dcontext = _network_backward(network, _like(x, x1), a1, a2, _like(x, dh), context)
+        dx1, dnetwork, *dcontext = _network_backward(network, _like(x, x1), a1, a2, _like(x, dh), context)
         da = tf.concat([dy1 + _rows(dx1), dx2], 1)
         dm = tf.matmul(_rows(x), da, transpose_a=True)
-        return _like(x, tf.matmul(da, m, transpose_b=True)), [dm, *dnetwork], dcontext
+        return _like(x, tf.matmul(da, m, transpose_b=True)), [dm, *dnetwork], *dcontext
 
 
 def _fold_first(p):
@@ -285,7 +285,7 @@ def _last_convolution(x, kernel):
 
 
 def _network_backward(network, x1, a1, a2, dh, context):
-    """Returns the gradients for the network's input, in the dtype of `dh`, its weights and the context."""
+    """Returns the gradients for the network's input, in the dtype of `dh`, its weights, and a context."""
     k1, _, k2, _, k3, b3, *k_context = network
     db3 = tf.matmul(border_patches(*image_size(x1), b3.dtype), _rows(tf.reduce_sum(dh, 0)), transpose_a=True)
     around, out = _neighbourhoods(tf.cast(dh, a2.dtype)), dh.shape[-1]
@@ -299,18 +299,18 @@ def _network_backward(network, x1, a1, a2, dh, context):
         d1 = _like(a1, tf.matmul(d2, k2, transpose_b=True))
     d1 = tf.raw_ops.ReluGrad(gradients=d1, features=a1)
     if context is None:
-        db1, dk_context, dcontext = tf.raw_ops.BiasAddGrad(out_backprop=d1), [], None
+        db1, dk_context, dcontext = tf.raw_ops.BiasAddGrad(out_backprop=d1), [], []
     else:
         d_rows = _rows(d1) if context.shape.rank == 4 else _sum_of_positions(d1)
         db1 = tf.raw_ops.BiasAddGrad(out_backprop=d_rows)
         dk_context = [tf.matmul(_rows(tf.cast(context, d_rows.dtype)), d_rows, transpose_a=True)]
         dcontext = tf.matmul(d_rows, *k_context, transpose_b=True)
-        dcontext = tf.cast(tf.reshape(dcontext, tf.shape(context)), context.dtype)
+        dcontext = [tf.cast(tf.reshape(dcontext, tf.shape(context)), context.dtype)]
     conv = dict(strides=[1] * 4, padding="SAME")
     x1 = tf.cast(x1, k1.dtype)
     dk1 = tf.raw_ops.Conv2DBackpropFilter(input=x1, filter_sizes=k1.shape, out_backprop=d1, **conv)
     dx1 = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x1), filter=k1, out_backprop=d1, **conv)
-    return tf.cast(dx1, dh.dtype), [dk1, db1, dk2, db2, dk3, db3, *dk_context], dcontext
+    return tf.cast(dx1, dh.dtype), [dk1, db1, dk2, db2, dk3, db3, *dk_context], *dcontext
 
 
 def _sum_of_positions(x):

@@ -72,9 +72,9 @@ class Kernel(abc.ABC):
         return []
 
     def backward(self, weights, x, y, residuals, dy, dlog_det, context=None):
-        """Returns the gradients: for x, for the weights in a list, and for the context.
+        """Returns the gradients for x, for the weights, a list with None for what isn't floating, and a context.
 
-        None for what isn't floating, and for a context that there isn't.
+        Without a context there are the first two.
         """
         del y, residuals
         contexts = [] if context is None else [context]
@@ -85,8 +85,8 @@ class Kernel(abc.ABC):
             outputs = self.forward(weights, tf.identity(x), context)[:2]
         dx, *gradients = tape.gradient(outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO)
         gradients = iter(gradients)
-        dcontext = None if context is None else next(gradients)
-        return dx, [next(gradients) if w.dtype.is_floating else None for w in weights], dcontext
+        dcontext = [next(gradients) for _ in contexts]
+        return dx, [next(gradients) if w.dtype.is_floating else None for w in weights], *dcontext
 
 
 class BijectorKernel(Kernel):
