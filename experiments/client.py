@@ -5,10 +5,12 @@
     python -m experiments.client --operation interpolate --images a.png,b.png --out interpolation.png
     python -m experiments.client --operation manipulate --images a.png --directions directions.npz \
         --attributes 3,8 --alphas=-1,0,1 --out manipulation.png
+    python -m experiments.client --operation sample --context small.png --n 5 --out larger.png
 
 --server is host:port for gRPC, or http://host:port for the REST API. Labels are for models that are
-conditioned on them. An --out that ends in / is a folder, which gets each image as it is; a .png is a grid
-of them, enlarged where they are small, and a .gif one picture after the other.
+conditioned on them, --context for those that are on a context: an .npz file, or pictures, whose pixels are
+taken as pixel / 256 - 0.5. An --out that ends in / is a folder, which gets each image as it is; a .png is a
+grid of them, enlarged where they are small, and a .gif one picture after the other.
 """
 
 import pathlib
@@ -18,6 +20,7 @@ from absl import flags
 
 from experiments import cli, pictures, served
 from experiments.cli import UsageError, number_lists
+from experiments.data import contexts, npz
 from experiments.served import Output, directions
 from experiments.served.outputs import shortened
 
@@ -33,8 +36,18 @@ def define_flags():
     flags.DEFINE_enum("operation", "sample", OPERATIONS, "What to ask for.")
     flags.DEFINE_list("images", [], "Picture files of the model's size.")
     flags.DEFINE_list("labels", [], "Labels, one per image or sample.")
+    flags.DEFINE_list(
+        "context",
+        [],
+        "An .npz file with the floats `context`, or picture files of the context's size: one per image, "
+        "sample or interpolation, or one for all.",
+    )
     flags.DEFINE_integer(
-        "n", 10, "Samples; one per label where --labels are given.", lower_bound=1, upper_bound=_MOST
+        "n",
+        10,
+        "Samples; one per label or context where several are given.",
+        lower_bound=1,
+        upper_bound=_MOST,
     )
     flags.DEFINE_float("temperature", 0.7, "Of the samples, at least 0.")
     flags.DEFINE_integer("seed", 0, "Of the first sample; the next ones have the next seeds.")
@@ -59,15 +72,59 @@ def _rows(**columns) -> dict:
     return columns | ({"labels": np.array(labels, np.int32)} if labels else {})
 
 
+def _contexts(server) -> np.ndarray | None:
+    """Returns --context, float32 [N, ...], None where it isn't given."""
+    if not FLAGS.context:
+        return None
+    shape = server.input_shape("context")
+    if len(FLAGS.context) == 1 and FLAGS.context[0].endswith(".npz"):
+        return _of_npz(FLAGS.context[0], shape)
+    if shape is not None and len(shape) != 3:
+        raise UsageError(
+            f"The model's context is no picture, but has the shape {list(shape)}: give --context NAME.npz."
+        )
+    images = [pictures.read(path, shape, "the context's") for path in FLAGS.context]
+    return contexts.of_pixels(_stacked("context", images)).numpy()
+
+
+def _of_npz(path, shape):
+    values = npz.read(path, ("context",))["context"]
+    rule = f"--context {path}: context must be finite floats"
+    if values.dtype.kind != "f":
+        raise UsageError(f"{rule}, got {values.dtype} {list(values.shape)}.")
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UsageError(f"{rule}, got {values[~np.isfinite(values)][0]}.")
+    if values.shape == shape:
+        return values[None]
+    if not values.size or (shape is not None and values.shape[1:] != shape):
+        wanted = "" if shape is None else f" {['N', *shape]} or {list(shape)}".replace("'", "")
+        raise UsageError(f"{rule}{wanted}, got {list(values.shape)}.")
+    return values
+
+
+def _context_rows(context, n: int) -> dict:
+    """Returns the input `context` of n rows; {} without one."""
+    if context is None:
+        return {}
+    if len(context) not in (1, n):
+        raise UsageError(f"--context must be one for all, or {n}, one for each, got {len(context)}.")
+    return {"context": np.broadcast_to(context, (n, *context.shape[1:]))}
+
+
 def _images(server, at_least: int) -> np.ndarray:
     """Returns --images as the model takes them."""
     if len(FLAGS.images) < at_least:
         raise UsageError(f"--operation {FLAGS.operation} needs at least {at_least} --images.")
     shape = server.image_shape()
-    images = [_image(path, shape) for path in FLAGS.images]
+    return _stacked("images", [_image(path, shape) for path in FLAGS.images])
+
+
+def _stacked(flag, images):
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
-        raise UsageError(f"--images must be of one size and as many channels, got {shapes}.")
+        raise UsageError(f"--{flag} must be of one size and as many channels, got {shapes}.")
     return np.stack(images)
 
 
@@ -82,6 +139,7 @@ def _image(path, shape):
 def _bits_per_dim(server):
     # As pixels: the signature that takes files reads some kinds of them in another way.
     rows = _rows(images=_images(server, 1))
+    rows |= _context_rows(_contexts(server), len(rows["images"]))
     each = Output("float32", (len(rows["images"]),))
     answer = server.predict("bits_per_dim", rows, dict(bits_per_dim=each, log_prob=each))
     for path, bits, log_prob in zip(FLAGS.images, answer["bits_per_dim"], answer["log_prob"], strict=True):
@@ -89,13 +147,15 @@ def _bits_per_dim(server):
 
 
 def _sample(server):
-    n = len(FLAGS.labels) or FLAGS.n
+    context = _contexts(server)
+    n = len(FLAGS.labels) or (FLAGS.n if context is None or len(context) == 1 else len(context))
     if not -(2**63) <= FLAGS.seed <= 2**63 - n:
         raise UsageError(f"--seed must be from {-(2**63)} to {2**63 - n}, got {FLAGS.seed}.")
     if not 0 <= FLAGS.temperature <= np.finfo(np.float32).max:
         raise UsageError(f"--temperature must be finite and at least 0, got {FLAGS.temperature}.")
     seeds = FLAGS.seed + np.arange(n, dtype=np.int64)
     rows = _rows(seed=seeds, temperature=np.full(n, FLAGS.temperature, np.float32))
+    rows |= _context_rows(context, n)
     answer = server.predict("sample_encoded", rows, dict(image_bytes=Output("string", (n,))))
     _write(_decoded(answer["image_bytes"]), min(n, 10))
 
@@ -119,6 +179,7 @@ def _interpolate(server):
     rows = len(images) - 1
     points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (rows, 1))
     inputs = dict(first=images[:-1], second=images[1:], points=points)
+    inputs |= _context_rows(_contexts(server), rows)
     lines = Output("uint8", (rows, FLAGS.points, *images.shape[1:]))
     answer = server.predict("interpolate", inputs, dict(images=lines))
     _write(answer["images"].reshape(-1, *images.shape[1:]), FLAGS.points)
@@ -131,6 +192,8 @@ def _manipulate(server):
     known = directions.load(FLAGS.directions)
     known.require_dimensions(images[0].size, FLAGS.directions)
     inputs = directions.rows(images, known.chosen(FLAGS.attributes), number_lists.floats("alphas"))
+    given = _context_rows(_contexts(server), len(images))
+    inputs |= {name: np.repeat(rows, len(inputs["alphas"]) // len(images), 0) for name, rows in given.items()}
     n, n_alphas = inputs["alphas"].shape
     lines = Output("uint8", (n, n_alphas, *images.shape[1:]))
     answer = server.predict("manipulate", inputs, dict(images=lines))

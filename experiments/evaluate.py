@@ -48,11 +48,12 @@ def main(argv):
     hyperparameters = run.hyperparameters
     data = problems.load(hyperparameters, "test", FLAGS.download, FLAGS.skip_corrupt)
     test = batches.test(data, hyperparameters, hyperparameters.n_batch_test)
+    for_model = test.map(batches.for_model(hyperparameters))
     with sources.failures(data):
         if FLAGS.openai_checkpoint:
-            results = {"raw": run.model.evaluate(test, verbose=0, return_dict=True)}
+            results = {"raw": run.model.evaluate(for_model, verbose=0, return_dict=True)}
         else:
-            results = callbacks.evaluate_both(run, test)
+            results = callbacks.evaluate_both(run, for_model)
         error = invertibility.inverse_error(run, next(iter(test)))
         draws = _over_draws(run, data) if FLAGS.draws else {}
     about = dict(problem=hyperparameters.problem, n_bits_x=hyperparameters.n_bits_x, test_images=len(data))

@@ -5,8 +5,11 @@
     python -m experiments.interpolate --logdir logs/cifar10 --images mine.png,yours.png
 
 A row goes from one image to the next, along the straight line between their latents; both its ends are
-the images themselves. A .gif shows the columns one after the other. Labels play no part.
+the images themselves. A .gif shows the columns one after the other. Labels play no part. The contexts of a
+run with --context lowres:K go from one to the next, too.
 """
+
+import itertools
 
 import numpy as np
 from absl import flags
@@ -25,15 +28,24 @@ def define_flags():
     flags.DEFINE_string("out", "interpolation.png", "The .png or .gif to write.")
 
 
+def _lines(ends):
+    """Returns what is on the straight lines from each of [N, ...] to the next, [(N - 1) points, ...]."""
+    points = np.linspace(0, 1, FLAGS.points, dtype=np.float32)
+    points = points.reshape(-1, *[1] * (ends.ndim - 1))
+    return np.concatenate([first + points * (second - first) for first, second in itertools.pairwise(ends)])
+
+
 def main(argv):
     del argv
     pictures.require_name(FLAGS.out)
     run = runs.load_for_inference()
     images = images_flag.load(run.hyperparameters, run.glow.config.image_shape, at_least=2)
-    points = np.tile(np.linspace(0, 1, FLAGS.points, dtype=np.float32), (len(images) - 1, 1))
+    given = run.context_of(images)
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
-    between = signatures.interpolate(images[:-1], images[1:], points)["images"].numpy()
-    pictures.save(between.reshape(-1, *images.shape[1:]), FLAGS.points, FLAGS.out)
+    latents = signatures.encode(images, **given)["latents"]
+    given = {name: _lines(value.numpy()) for name, value in given.items()}
+    between = signatures.decode(_lines(latents.numpy()), **given)["images"].numpy()
+    pictures.save(between, FLAGS.points, FLAGS.out)
     print(f"Wrote {len(images) - 1} x {FLAGS.points} images to {FLAGS.out}.")
 
 

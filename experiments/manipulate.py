@@ -10,7 +10,8 @@ training set, each label an attribute by its number; or --data, an npz with imag
 [N, height, width, n_channels], attributes [N, A] of 0 and 1, and names [A].
 
 The rows of the picture are images x attributes, its columns are the alphas: 0 is the image itself. A .gif
-shows the columns one after the other. Labels play no part in the latents.
+shows the columns one after the other. Labels play no part in the latents. With --context lowres:K an image
+keeps its context.
 """
 
 from absl import flags
@@ -54,13 +55,14 @@ def main(argv):
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     images = images_flag.load(run.hyperparameters, run.glow.config.image_shape, at_least=1)
+    run.context_of(images)  # First of all, a sentence on a run that isn't taken.
     batches, names = labelled_images.load(
         run.hyperparameters, run.glow.config.image_shape, FLAGS.data, FLAGS.download
     )
-    encode = lambda x: signatures.encode(x)["latents"]
+    encode = lambda x: signatures.encode(x, **run.context_of(x))["latents"]
     known = directions.kept_or_made(FLAGS.directions, made_of(run), encode, batches, names)
     rows = directions.rows(images, known.chosen(FLAGS.attributes), alphas)
-    moved = signatures.manipulate(**rows)["images"].numpy()
+    moved = signatures.manipulate(**rows, **run.context_of(rows["images"]))["images"].numpy()
     pictures.save(moved.reshape(-1, *images.shape[1:]), len(alphas), FLAGS.out)
     print(f"Wrote {len(moved)} x {len(alphas)} images to {FLAGS.out}.")
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import glow_tf.quantization as quantization
 from experiments.cli import UsageError
+from experiments.data import contexts
 from experiments.data.augmentation import augment
 from experiments.data.problems import PROBLEMS
 from experiments.data.sources import Files, Images
@@ -84,13 +85,26 @@ def test(data: Images | Files, hyperparameters: Hyperparameters, batch_size: int
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+def for_model(hyperparameters: Hyperparameters):
+    """Returns a function for tf.data, from (images, labels, noise, ...) to what the run's `GlowModel` takes.
+
+    A context is a function of each image and label, so it is the same however a batch is shared.
+    """
+    context = contexts.of_run(hyperparameters)
+
+    def with_context(images, labels, *others):
+        return {"images": images, "context": context(images, labels)}, labels, *others
+
+    return with_context if context else lambda *batch: batch
+
+
 def test_noise(shape, hyperparameters: Hyperparameters, step, draw: int = 0) -> tf.Tensor:
     """Returns a draw of the noise of `test`'s batch number `step`; draw 0 is the one that it has."""
     return _noise(shape, hyperparameters, _test_seed(step, draw))
 
 
 def distributed_train(strategy, data, hyperparameters: Hyperparameters, first_step: int):
-    """Returns `train` for all replicas, the hyperparameters' batch in shares: each worker makes its own.
+    """Returns `train` for all replicas and `GlowModel`, the batch in shares: each worker makes its own.
 
     Where the shares can't be equal, they are filled up with images of weight 0, and all have weights.
     """
@@ -104,13 +118,13 @@ def distributed_train(strategy, data, hyperparameters: Hyperparameters, first_st
         if filled > batch_size:
             weights = (np.arange(first, first + n) < batch_size).astype(np.float32)
             batches = batches.map(lambda *batch: (*batch, weights))
-        return batches.rebatch(share, drop_remainder=True)
+        return batches.map(for_model(hyperparameters)).rebatch(share, drop_remainder=True)
 
     return strategy.distribute_datasets_from_function(make)
 
 
 def distributed_test(strategy, data, hyperparameters: Hyperparameters):
-    """Returns `test` for all replicas with weights, and how many batches there are.
+    """Returns `test` for all replicas and `GlowModel` with weights, and how many batches there are.
 
     Each batch is filled up, with images of weight 0, so that all replicas always get as many.
     """
@@ -129,7 +143,7 @@ def distributed_test(strategy, data, hyperparameters: Hyperparameters):
         first, n = _share(context, size)
         batches = test(data, hyperparameters, n_batch).map(fill)
         mine = batches.map(lambda *batch: tuple(x[first : first + n] for x in batch))
-        return mine.rebatch(share)
+        return mine.map(for_model(hyperparameters)).rebatch(share)
 
     return strategy.distribute_datasets_from_function(make), math.ceil(len(data) / n_batch)
 

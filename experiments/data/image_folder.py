@@ -89,7 +89,8 @@ class Found:
             loose = [path for path in split.paths if not split.class_of(path)]
             if loose:
                 raise UsageError(
-                    f"Each sub-folder of {split.top} is a class (--ycond), and {loose[0]} is in none."
+                    f"Each sub-folder of {split.top} is a class (--ycond, --context label), and {loose[0]} "
+                    "is in none."
                 )
         strange = sorted(set(test.classes) - set(train.classes))
         if strange:

@@ -28,7 +28,8 @@ class Problem:
         gray: whether --n_channels 1 may be given too, as what the images are read from is the user's.
         n_test: int, test images, unless given; `ALL` where only the data say.
         n_y: int, labels from 0 on.
-        classes: a function from --data_dir to the names of the labels, for --ycond; n_y is then their number.
+        classes: a function from --data_dir to the names of the labels, where labels play a
+            part; n_y is then their number.
         most_dal: int, the level of augmentation that a higher --dal is taken for.
         defaults: of other hyperparameters, where they aren't the original's.
     """
@@ -103,8 +104,8 @@ def _records(hyperparameters, split, download, skip_corrupt, random_crop=False, 
             f"{tfrecords.SPLITS[split]}/NAME-{tfrecords.resolution(size)}-s-SSSS-of-NNNN.tfrecords in "
             f"--data_dir {str(folder or h.data_dir)!r}. Write them with `python -m experiments.records`."
         )
-    # The label of a problem that has one class isn't looked at without --ycond, whatever others wrote there.
-    labelled = h.ycond or h.n_y > 1
+    # Where labels play no part that of a problem with one class isn't looked at, whatever others wrote there.
+    labelled = h.labelled or h.n_y > 1
     return tfrecords.Records(
         files,
         (size, size, h.n_channels),
@@ -196,8 +197,8 @@ def load(hyperparameters, split: str, download: bool = False, skip_corrupt: bool
     """Opens a split of the dataset `hyperparameters.problem`, in the dataset's own order.
 
     Args:
-        hyperparameters: resolved; problem, category, data_dir, image_size, n_channels, n_test, ycond, n_y and
-            classes are read.
+        hyperparameters: resolved; problem, category, data_dir, image_size, n_channels, n_test, ycond,
+            context, n_y and classes are read.
         split: "train" or "test".
         download: whether TFDS may download the dataset.
         skip_corrupt: whether bad images are left out, with a warning, rather than an error when they

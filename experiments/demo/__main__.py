@@ -11,7 +11,7 @@ first, to a temporary folder.
 
 The data set, whose images are shown and whose classes make the directions, is the one that the run or the
 export names; with --server alone, --problem and the flags it was trained with say it. Needs
-requirements-demo.txt.
+requirements-demo.txt. Models that are conditioned on a context aren't taken.
 """
 
 import dataclasses
@@ -99,6 +99,7 @@ def find_model(temporary) -> tuple:
         )
     if trained:
         run = runs.load_for_inference()
+        _require_no_context(run.glow.config.context_shape)
         version = glow_tf.serving.export(run.glow, temporary)
         fingerprint = glow_tf.serving.fingerprint(run.glow)
         return served.InProcess(version, FLAGS.time_limit), run.hyperparameters, fingerprint
@@ -107,10 +108,20 @@ def find_model(temporary) -> tuple:
         return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hyperparameters, None
     version = newest_version(FLAGS.export_dir)
     metadata = exported_metadata(version)
+    config = metadata.get("config")
+    _require_no_context(config.get("context_shape") if isinstance(config, dict) else None)
     hyperparameters, fingerprint = exported_hyperparameters(metadata), metadata.get("fingerprint")
     if FLAGS.server:
         return served.connect(FLAGS.server, FLAGS.model, FLAGS.time_limit), hyperparameters, fingerprint
     return served.InProcess(version, FLAGS.time_limit), hyperparameters, fingerprint
+
+
+def _require_no_context(shape):
+    if shape:
+        raise UsageError(
+            f"The page takes no model that is conditioned on a context, of the shape {shape} here. "
+            "Use experiments.sample or experiments.client."
+        )
 
 
 def _interrupt(*_):

@@ -92,12 +92,13 @@ def convert(picture: Image.Image, n_channels: int | None = None, least: int = 1)
     return picture.convert(mode)
 
 
-def decode(data: bytes, shape=None) -> np.ndarray:
+def decode(data: bytes, shape=None, whose: str = "the model's") -> np.ndarray:
     """Returns the image of a picture's bytes.
 
     Args:
         data: of the file.
         shape: (height, width, n_channels) that it must have; the channels are converted.
+        whose: size that is, for the message.
 
     Returns:
         uint8 [height, width, n_channels].
@@ -105,25 +106,25 @@ def decode(data: bytes, shape=None) -> np.ndarray:
     Raises:
         BadPicture: if it can't be read, or has another size.
     """
-    return _image(io.BytesIO(data), shape)
+    return _image(io.BytesIO(data), shape, whose)
 
 
-def read(path, shape=None) -> np.ndarray:
+def read(path, shape=None, whose: str = "the model's") -> np.ndarray:
     """Reads a picture file; arguments and result as for `decode`, and a UsageError that names the file."""
     path = pathlib.Path(path)
     try:
         if not path.is_file():
             raise BadPicture("it is a folder" if path.is_dir() else "there is no such file")
-        return _image(path, shape)
+        return _image(path, shape, whose)
     except (OSError, ValueError) as error:  # OSError: of a folder that can't be entered.
         raise UsageError(f"Can't take the picture {path}: {error}.") from error
 
 
-def _image(file, shape):
+def _image(file, shape, whose):
     picture, _ = load(file, shape and shape[-1])
     if shape is not None and picture.size != (shape[1], shape[0]):
         raise BadPicture(
-            f"it is {_pixels(picture.size)}; it must be {shape[1]} wide and {shape[0]} high, the model's size"
+            f"it is {_pixels(picture.size)}; it must be {shape[1]} wide and {shape[0]} high, {whose} size"
         )
     image = np.asarray(picture)
     return image[..., None] if image.ndim == 2 else image

@@ -3,10 +3,12 @@
 import math
 import time
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from experiments import pictures
+from experiments.data import contexts
 from experiments.runs import Run, invertibility
 from experiments.runs.logs import Log
 from glow_tf.training import STATISTICS, NotFiniteError
@@ -50,7 +52,8 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
             run: what is trained.
             test_data: distributed batches of test images.
             steps: int, how many of them.
-            fixed_batch: (images, labels, noise), for the error of the inverse.
+            fixed_batch: (images, labels, noise), for the error of the inverse, and for what samples are
+                conditioned on, if that is images.
             during_evaluation: callbacks that see each test batch's end.
         """
         super().__init__()
@@ -60,7 +63,7 @@ class EndOfEpoch(tf_keras.callbacks.Callback):
         self._train_log = Log(run, "train.txt", ("train_time",))
         self._test_log = Log(run, "test.txt", ("loss",))
         self._polyak_log = Log(run, "test_polyak.txt")
-        self._grids = SampleGrids(run)
+        self._grids = SampleGrids(run, *fixed_batch[:2])
         self._board = Summaries(run, "tensorboard/train")
 
     @property
@@ -167,29 +170,39 @@ class Summaries:
 class SampleGrids:
     """Sample grids at the original's temperatures, as PNG and for TensorBoard."""
 
-    def __init__(self, run: Run):
-        """Nothing is drawn yet."""
-        self._run = run
+    def __init__(self, run: Run, images, labels):
+        """Nothing is drawn yet.
+
+        Args:
+            run: what is trained.
+            images: uint8 [N, H, W, C], and
+            labels: int [N], of the test set: what columns are conditioned on, if that is images.
+        """
+        self._run, self._test = run, (images, labels)
         self._board = Summaries(run, "samples")
-        self._sample = tf.function(
-            lambda y, temperature: run.glow.sample(
-                y.shape[0],
-                y if run.hyperparameters.ycond else None,
-                temperature,
-                seed=[run.hyperparameters.seed, 0],
-            ),
-            autograph=False,
-        )
+
+        @tf.function(autograph=False)
+        def sample(n, given, temperature):
+            return run.glow.sample(n, temperature=temperature, seed=[run.hyperparameters.seed, 0], **given)
+
+        self._sample = sample
 
     def draw(self, epoch: int) -> None:
-        """Writes epoch_EPOCH_sample_I.png, I the index of the temperature; a column has one label."""
+        """Writes epoch_EPOCH_sample_I.png, I the index of the temperature.
+
+        A column has one label, or the context of one test image.
+        """
         run = self._run
         if not run.is_chief:
             return
         columns = 10 if run.hyperparameters.image_size <= 64 else 4
-        y = tf.tile(tf.range(columns) % run.hyperparameters.n_y, [columns])
+        column = np.tile(np.arange(columns), columns)
+        if isinstance(run.context, contexts.LowResolution):
+            given = run.conditions(*(tf.gather(x, column % len(x)) for x in self._test))
+        else:
+            given = run.conditions(None, tf.constant(column % run.hyperparameters.n_y))
         for i, temperature in enumerate(TEMPERATURES):
-            images = self._sample(y, tf.constant(temperature)).numpy()
+            images = self._sample(len(column), given, tf.constant(temperature)).numpy()
             run.mend()
             pictures.save_grid(images, columns, run.logdir / f"epoch_{epoch}_sample_{i}.png")
             self._board.image(epoch, f"temperature {temperature}", pictures.grid(images, columns))

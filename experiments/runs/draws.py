@@ -34,7 +34,7 @@ class Draws:
 
         @tf.function(reduce_retracing=True)
         def bits_per_dim(images, labels, noise):
-            return run.glow.bits_per_dim(images, labels if run.hyperparameters.ycond else None, noise)
+            return run.glow.bits_per_dim(images, noise=noise, **run.conditions(images, labels))
 
         self._bits_per_dim = bits_per_dim
 

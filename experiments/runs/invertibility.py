@@ -9,15 +9,15 @@ from glow_tf.micro_batches import MicroBatches
 
 def inverse_error(run: Run, batch) -> float:
     """Returns the largest absolute error of decode_float(encode(x)) on a batch."""
-    return float(_inverse_error(run.glow)(*batch))
+    return float(_inverse_error(run)(*batch))
 
 
-def _inverse_error(glow):
+def _inverse_error(run):
     @tf.function(autograph=False)
     def error(images, labels, noise):
-        y = labels if glow.config.ycond else None
-        restored = glow.decode_float(glow.encode(images, y, noise), y)
-        return tf.reduce_max(tf.abs(restored - glow.dequantize(images, noise)))
+        given = run.conditions(images, labels)
+        restored = run.glow.decode_float(run.glow.encode(images, noise=noise, **given), **given)
+        return tf.reduce_max(tf.abs(restored - run.glow.dequantize(images, noise)))
 
     return error
 
@@ -37,7 +37,7 @@ class Monitor:
         n = len(batch[0])
         parts = MicroBatches(n, run.model.micro_batch or n)
         self._parts = list(zip(*(tf.unstack(parts.divide(x)) for x in batch), strict=True))
-        self._inverse_error = _inverse_error(run.glow)  # Traced once.
+        self._inverse_error = _inverse_error(run)  # Traced once.
 
     def measure(self) -> dict:
         """Returns `inverse_error` and `condition_number`."""

@@ -7,6 +7,7 @@ import tensorflow as tf
 import glow_tf
 from experiments import settings
 from experiments.cli import UsageError
+from experiments.data import contexts
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
 from experiments.runs.memory import require_memory
@@ -16,7 +17,11 @@ N_LAST = 3  # Checkpoints `last` that are kept.
 
 
 class Run:
-    """Model, optimizer, and the checkpoints `last` and `best` in a logdir."""
+    """Model, optimizer, and the checkpoints `last` and `best` in a logdir.
+
+    Attributes:
+        context: what the model is conditioned on (`data.contexts`), None if it isn't.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Run:
         """
         require_memory(hyperparameters)
         self.hyperparameters = hyperparameters
+        self.context = contexts.of_run(hyperparameters)
         self._keeper = logdir if isinstance(logdir, Logdir) else None
         self.logdir = logdir.path if isinstance(logdir, Logdir) else pathlib.Path(logdir)
         self.glow = glow_tf.Glow(settings.glow_config(hyperparameters), seed=hyperparameters.seed)
@@ -93,6 +99,29 @@ class Run:
     def n_images(self) -> int:
         """Images so far."""
         return self.step * self.batch_size
+
+    def conditions(self, images, labels) -> dict:
+        """Returns the arguments y and context of the Glow's methods, for images and their labels.
+
+        Args:
+            images: uint8 [B, H, W, C]; read only for a context that is made of them.
+            labels: int [B]; read only if the model depends on labels.
+        """
+        given = {"y": labels} if self.hyperparameters.ycond else {}
+        return given if self.context is None else given | {"context": self.context(images, labels)}
+
+    def context_of(self, images) -> dict:
+        """Returns the argument context for images whose labels play no part, {} without one.
+
+        Raises:
+            UsageError: if the labels are the context.
+        """
+        if isinstance(self.context, contexts.Label):
+            raise UsageError(
+                "This command takes no run with --context label: it knows no labels of its images, on which "
+                "their latents depend in every coupling."
+            )
+        return {} if self.context is None else {"context": self.context(images, None)}
 
     def tell(self, text: str) -> None:
         """Prints a line; only the chief does."""

@@ -3,7 +3,7 @@
 from google.protobuf import json_format
 
 from experiments.served.outputs import BadAnswer, shortened
-from experiments.served.server import MOST_BYTES, RemoteServer, ServerError, image_shape_of, require_name
+from experiments.served.server import MOST_BYTES, RemoteServer, ServerError, input_shape_of, require_name
 
 
 class GrpcServer(RemoteServer):
@@ -27,8 +27,8 @@ class GrpcServer(RemoteServer):
         except BadAnswer as error:
             raise ServerError(f"{self._address}: the answer to {signature} is wrong: {error}.") from error
 
-    def image_shape(self):
-        """See `Server.image_shape`."""
+    def input_shape(self, name):
+        """See `Server.input_shape`."""
         import grpc
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -42,7 +42,7 @@ class GrpcServer(RemoteServer):
             raise
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
-        return image_shape_of(json_format.MessageToDict(signatures, preserving_proto_field_name=True))
+        return input_shape_of(json_format.MessageToDict(signatures, preserving_proto_field_name=True), name)
 
     def _call(self, method, request):
         import grpc

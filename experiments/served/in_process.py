@@ -63,10 +63,10 @@ class InProcess(Server):
         except (BadAnswer, ValueError) as error:
             raise ServerError(f"The export's answer to {signature} is wrong: {error}.") from error
 
-    def image_shape(self):
-        """See `Server.image_shape`."""
+    def input_shape(self, name):
+        """See `Server.input_shape`."""
         try:
             _, inputs = self._model.signatures["bits_per_dim"].structured_input_signature
-            return tuple(inputs["images"].shape[1:])
+            return tuple(inputs[name].shape[1:])
         except (KeyError, ValueError):  # ValueError: of a shape that isn't known.
             return None

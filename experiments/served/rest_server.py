@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 from experiments.served.outputs import BadAnswer, shortened
-from experiments.served.server import MOST_BYTES, RemoteServer, ServerError, image_shape_of, require_name
+from experiments.served.server import MOST_BYTES, RemoteServer, ServerError, input_shape_of, require_name
 
 _CHUNK = 2**20
 
@@ -34,8 +34,8 @@ class RestServer(RemoteServer):
         except BadAnswer as error:
             raise ServerError(f"{url}: the answer to {signature} is wrong: {error}.") from error
 
-    def image_shape(self):
-        """See `Server.image_shape`."""
+    def input_shape(self, name):
+        """See `Server.input_shape`."""
         url = f"{self._url()}/metadata"
         try:
             metadata = _json(url, _fetch(url, None, self._timeout))
@@ -44,7 +44,7 @@ class RestServer(RemoteServer):
                 return None  # Not TensorFlow Serving; what is wrong with the model, `predict` tells.
             raise
         try:
-            return image_shape_of(metadata["metadata"]["signature_def"])
+            return input_shape_of(metadata["metadata"]["signature_def"], name)
         except (KeyError, TypeError):
             return None
 

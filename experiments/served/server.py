@@ -31,9 +31,21 @@ class Server(abc.ABC):
             ServerError: if there is no answer, or it is an error, or not `outputs`.
         """
 
-    @abc.abstractmethod
     def image_shape(self) -> tuple[int, int, int] | None:
         """Returns (height, width, n_channels) of the model's images; None if the server doesn't tell.
+
+        Raises:
+            ServerError: if there is no answer.
+        """
+        shape = self.input_shape("images")
+        return shape if shape and len(shape) == 3 else None
+
+    @abc.abstractmethod
+    def input_shape(self, name: str) -> tuple[int, ...] | None:
+        """Returns the shape of a row of an input of bits_per_dim; None if the server doesn't tell.
+
+        Args:
+            name: of the input.
 
         Raises:
             ServerError: if there is no answer.
@@ -66,11 +78,11 @@ def require_name(name, answer):
     return answer[name]
 
 
-def image_shape_of(signatures: dict):
-    """Returns the shape of the images that the signature bits_per_dim takes, of a SignatureDefMap as JSON."""
+def input_shape_of(signatures: dict, name: str):
+    """Returns what `Server.input_shape` does, of a SignatureDefMap as JSON."""
     try:
-        images = signatures["signature_def"]["bits_per_dim"]["inputs"]["images"]
-        _, *shape = (int(dim["size"]) for dim in images["tensor_shape"]["dim"])
+        spec = signatures["signature_def"]["bits_per_dim"]["inputs"][name]
+        _, *shape = (int(dim["size"]) for dim in spec["tensor_shape"]["dim"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return tuple(shape) if len(shape) == 3 and min(shape) > 0 else None
+    return tuple(shape) if shape and min(shape) > 0 else None

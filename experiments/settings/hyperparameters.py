@@ -7,6 +7,7 @@ from absl import flags as absl_flags
 
 import glow_tf
 from experiments.cli import UsageError
+from experiments.data import contexts
 from experiments.data.problems import PROBLEMS
 from experiments.settings import flags
 from experiments.settings.flags import derived, flag
@@ -85,17 +86,28 @@ class Hyperparameters:
         "are that share them.",
         own=True,
     )
+    context: str = flag(
+        "",
+        "What every coupling and prior is conditioned on: label, the label, with or without --ycond; or "
+        "lowres:K, the image made K times smaller, for super-resolution.",
+        own=True,
+    )
     n_y: int = derived("How many labels there are.")
     local_batch_train: int = derived("Images per training step of a worker.")
     local_batch_init: int = derived("Images of the data-dependent initialisation.")
     train_its: int = derived("Training steps per epoch.")
     beta2: float = derived("Decay of the second moment and of the Polyak average.", 0, _BELOW_1)
-    classes: tuple[str, ...] | None = None  # Names of the labels, with --ycond and where they have names.
+    classes: tuple[str, ...] | None = None  # Names of the labels, where they have names and are used.
 
     @property
     def batch_size(self) -> int:
         """Images per training step, of all workers together."""
         return self.world_size * self.local_batch_train
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the model depends on labels."""
+        return self.ycond or self.context == contexts.LABEL
 
 
 ENTRIES = flags.entries(Hyperparameters)
@@ -155,7 +167,8 @@ def resolve(given: dict) -> Hyperparameters:
             f"--polyak_epochs {values['polyak_epochs']} of {train_its} steps are too many: the decay "
             "1 - 1 / steps is 1 in float32."
         )
-    classes = problem.classes(values["data_dir"]) if problem.classes and values["ycond"] else None
+    labelled = values["ycond"] or values["context"] == contexts.LABEL
+    classes = problem.classes(values["data_dir"]) if problem.classes and labelled else None
     resolved = Hyperparameters(
         **values,
         n_y=problem.n_y if classes is None else len(classes),
@@ -184,9 +197,11 @@ def glow_config(hyperparameters: Hyperparameters) -> glow_tf.GlowConfig:
     }
     memory = "reverse" if hyperparameters.gradient_checkpointing else "store"
     try:
-        return glow_tf.GlowConfig(**same, memory=memory)
+        config = glow_tf.GlowConfig(**same, memory=memory)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    context = contexts.of_run(hyperparameters)
+    return dataclasses.replace(config, context_shape=context.shape if context else ())
 
 
 def warning(hyperparameters: Hyperparameters) -> str | None:

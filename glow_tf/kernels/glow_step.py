@@ -129,9 +129,9 @@ class GlowStepKernel(Kernel):
     @staticmethod
     def fold_map(weights, height: int, width: int):
         """Returns the weights for images of one size: b3 is the map, [depth, height, width, out], itself."""
-        *weights, b3 = weights
+        (*weights, b3), of_context = weights[: len(WEIGHTS)], weights[len(WEIGHTS) :]
         maps = border_patches(height, width, b3.dtype) @ b3
-        return [*weights, tf.reshape(maps, [-1, height, width, b3.shape[-1]])]
+        return [*weights, tf.reshape(maps, [-1, height, width, b3.shape[-1]]), *of_context]
 
     def enter(self, x):
         """Returns the state of images [N, H, W, C]."""

@@ -76,6 +76,6 @@ def _value_checks(name, value, n_y):
     if name == "points":
         inside = (value >= 0) & (value <= 1)
         return [require(all_(inside), "points must be from 0 to 1, got:", value)]
-    if name in ("latents", "direction", "alphas"):
+    if name in ("latents", "direction", "alphas", "context"):
         return [require(all_(tf.math.is_finite(value)), f"{name} must be finite.")]
     return []

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from glow_tf.bijectors import Squeeze
+from glow_tf.context import linear_term
 from glow_tf.glow import Glow
 from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
 from glow_tf.layers import LOGSCALE_FACTOR, conv3x3, conv_zeros
@@ -20,6 +21,8 @@ class FrozenGlow(tf.Module):
     Latents come in two kinds, which are one where the model has no labels. Given a label, they are those
     of `Glow.encode`, standardised by the prior of that label. Without one, the last latent is standardised
     by the prior with the label's own part left out: so images of different labels can be mixed.
+
+    A context, float [B, *config.context_shape], is given where the model depends on one, and only there.
     """
 
     def __init__(self, model: Glow, name="frozen_glow"):
@@ -34,7 +37,7 @@ class FrozenGlow(tf.Module):
             parameters = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
             weights, log_det = self._kernel.fold(parameters, [height, width])
             weights = [*self._kernel.fold_map(weights, height, width), *self._kernel.fold_inverse(weights)]
-            names = [*WEIGHTS, "inverse_m"]
+            names = [*WEIGHTS, *(["context"] if config.context_shape else []), "inverse_m"]
             self._levels.append([_constant(w, name) for w, name in zip(weights, names, strict=True)])
             self._log_det += float(log_det)
         for split, (height, width, _) in zip(model.splits, config.level_shapes, strict=False):
@@ -43,24 +46,30 @@ class FrozenGlow(tf.Module):
         prior, label_prior = _top_prior(model)
         self._prior = _constant(prior, "prior")
         self._label_prior = None if label_prior is None else _constant(label_prior, "label_prior")
+        w = model.top.get("context_W")
+        self._context_prior = None if w is None else _constant(w, "context_prior")
 
-    def prior(self, y=None) -> tf.Tensor:
+    def prior(self, y=None, context=None) -> tf.Tensor:
         """Returns the mean and logs of the last latent, float [B, height, width, 2 channels].
 
         Args:
-            y: int labels [B], which must be in range; None leaves the label's part out, B is 1 then.
+            y: int labels [B], which must be in range; None leaves the label's part out.
+            context: see the class. B is 1 without labels and context.
         """
         prior = tf.convert_to_tensor(self._prior)[None]
-        if y is None or self._label_prior is None:
-            return prior
-        return prior + tf.gather(self._label_prior, y)[:, None, None, :]
+        if y is not None and self._label_prior is not None:
+            prior += tf.gather(self._label_prior, y)[:, None, None, :]
+        if context is not None:
+            prior += linear_term(context, tf.convert_to_tensor(self._context_prior), *prior.shape[1:3])
+        return prior
 
-    def encode(self, x, prior) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def encode(self, x, prior, context=None) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the latents of dequantised images, and log p(x) in nats.
 
         Args:
             x: float [B, height, width, n_channels].
             prior: what `prior` returned.
+            context: see the class.
 
         Returns:
             A list of float [B, *shape] for the shapes `config.eps_shapes`, and float [B].
@@ -70,13 +79,14 @@ class FrozenGlow(tf.Module):
         for level in range(self.config.n_levels):
             x = squeeze.forward(x)
             x = self._kernel.enter(x)
+            at_level = self._context_at(level, x, context)
             for weights in self._steps(level):
-                x, step_log_det, _ = self._kernel.forward(weights, x)
+                x, step_log_det, _ = self._kernel.forward(weights, x, at_level)
                 log_det += step_log_det
             x = self._kernel.leave(x)
             if level < last:
                 x, z = tf.split(x, 2, -1)
-                moments = self._split_moments(level, x)
+                moments = self._split_moments(level, x, context)
             else:
                 z, moments = x, prior
             mean, logs = tf.split(moments, 2, -1)
@@ -85,12 +95,13 @@ class FrozenGlow(tf.Module):
         normal = tf.add_n([-0.5 * _sum(tf.square(e)) for e in eps])
         return eps, normal - 0.5 * math.log(2 * math.pi) * self.config.n_dims + log_det
 
-    def decode(self, eps, prior) -> tf.Tensor:
+    def decode(self, eps, prior, context=None) -> tf.Tensor:
         """Returns the dequantised images of latents, float [B, height, width, n_channels].
 
         Args:
             eps: list of float [B, *shape] for the shapes `config.eps_shapes`.
             prior: what `prior` returned.
+            context: see the class.
         """
 
         def scaled(e, moments):
@@ -100,10 +111,11 @@ class FrozenGlow(tf.Module):
         squeeze, x = Squeeze(), scaled(eps[-1], prior)
         for level in reversed(range(self.config.n_levels)):
             if level < self.config.n_levels - 1:
-                x = tf.concat([x, scaled(eps[level], self._split_moments(level, x))], -1)
+                x = tf.concat([x, scaled(eps[level], self._split_moments(level, x, context))], -1)
             x = self._kernel.enter(x)
+            at_level = self._context_at(level, x, context)
             for weights in reversed(self._steps(level)):
-                x, _, _ = self._kernel.inverse(weights, x)
+                x, _, _ = self._kernel.inverse(weights, x, at_level)
             x = squeeze.inverse(self._kernel.leave(x))
         return x
 
@@ -121,9 +133,18 @@ class FrozenGlow(tf.Module):
         """Returns the weights of each step; one operation per kind for all, whose slices are no copies."""
         return list(zip(*(tf.unstack(tf.convert_to_tensor(w)) for w in self._levels[level]), strict=True))
 
-    def _split_moments(self, level, z1):
+    def _context_at(self, level, x, context):
+        """Returns a context as the steps of a level take it, whose state is x; None if there is none."""
+        if context is None:
+            return None
+        return self._kernel.enter_context({"l_1_context_W": self._levels[level][len(WEIGHTS)]}, x, context)
+
+    def _split_moments(self, level, z1, context):
         w = self._splits[level]
-        return tf.nn.conv2d(z1, tf.convert_to_tensor(w["kernel"]), 1, "SAME") + w["map"]
+        moments = tf.nn.conv2d(z1, tf.convert_to_tensor(w["kernel"]), 1, "SAME") + w["map"]
+        if context is None:
+            return moments
+        return moments + linear_term(context, tf.convert_to_tensor(w["context"]), *z1.shape[1:3])
 
 
 def _constant(value, name):
@@ -150,7 +171,10 @@ def _split_weights(split, height, width):
     scale = tf.exp(LOGSCALE_FACTOR * split.logs)
     kernel, bias = _shifts_first(split.w * scale), _shifts_first(split.b * scale)
     kernels, maps = _kernels_and_maps(kernel[None], bias[None], height, width)
-    return dict(kernel=kernels[0], map=maps[0])
+    weights = dict(kernel=kernels[0], map=maps[0])
+    if split.context_w is not None:
+        weights["context"] = _shifts_first(split.context_w * scale)
+    return weights
 
 
 def _top_prior(model):

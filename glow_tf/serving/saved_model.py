@@ -42,16 +42,10 @@ def export(
         The path of the version.
 
     Raises:
-        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in; if
-            the model is conditioned on a context, which no signature takes.
+        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in.
         FileExistsError: if the version is there, which isn't touched, or the last number is.
         OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
-    if model.config.context_shape:
-        raise ValueError(
-            f"This Glow is conditioned on a context of the shape {model.config.context_shape}, which no "
-            "export takes. A tf.Module that has model.distribution() can be saved by tf.saved_model.save."
-        )
     directory = pathlib.Path(directory)
     if version is not None and not (0 <= version <= MOST_VERSION and int(version) == version):
         raise ValueError(f"version must be an integer from 0 to {MOST_VERSION}, got {version!r}.")

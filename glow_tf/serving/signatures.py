@@ -20,8 +20,9 @@ class Signatures:
     """The signatures of a frozen Glow, each a method of that name.
 
     All inputs and outputs have the batch as their first axis, and row i of the outputs depends on row i of
-    the inputs alone. `labels` is an input only where the model is conditioned on labels. Images are uint8
-    [B, height, width, n_channels]; M = height * width * n_channels.
+    the inputs alone. `labels` is an input only where the model is conditioned on labels, `context`, float32
+    [B, *context_shape], only where it is on a context. Images are uint8 [B, height, width, n_channels];
+    M = height * width * n_channels.
 
     Dequantisation noise is an image's own, a function of its pixels (`image_noise`), or drawn from a seed.
     """
@@ -44,16 +45,20 @@ class Signatures:
             "direction": tf.TensorSpec([None, config.n_dims], tf.float32),
             "points": tf.TensorSpec([None, None], tf.float32),
             "alphas": tf.TensorSpec([None, None], tf.float32),
+            "context": tf.TensorSpec([None, *config.context_shape], tf.float32),
         }
+        self._left_out = [] if config.ycond else ["labels"]
+        self._left_out += [] if config.context_shape else ["context"]
         # Functions of their own, so that the signatures share one body of each.
         height, width, channels = config.eps_shapes[-1]
         prior = tf.TensorSpec([None, height, width, 2 * channels], self._dtype)
         x = tf.TensorSpec(images, self._dtype)
         eps = [tf.TensorSpec([None, *shape], self._dtype) for shape in config.eps_shapes]
+        given = [tf.TensorSpec([None, *config.context_shape], self._dtype)] if config.context_shape else []
         noise = functools.partial(image_noise, n_bits=config.n_bits_x)
         self._image_noise = tf.function(noise, input_signature=[x], autograph=False)
-        self._encode = tf.function(frozen.encode, input_signature=[x, prior], autograph=False)
-        self._decode = tf.function(frozen.decode, input_signature=[eps, prior], autograph=False)
+        self._encode = tf.function(frozen.encode, input_signature=[x, prior, *given], autograph=False)
+        self._decode = tf.function(frozen.decode, input_signature=[eps, prior, *given], autograph=False)
 
     @property
     def frozen(self) -> FrozenGlow:
@@ -77,14 +82,17 @@ class Signatures:
     def inputs(self, name: str) -> dict[str, tf.TensorSpec]:
         """Returns the inputs of a signature."""
         names = inspect.signature(getattr(self, name)).parameters
-        return {n: self._specs[n] for n in names if n != "labels" or self._config.ycond}
+        return {n: self._specs[n] for n in names if n not in self._left_out}
 
     def documentation(self) -> dict[str, str]:
-        """Returns the text of each signature, without the clauses about labels where there are none."""
+        """Returns each signature's text: without what isn't an input, and with the context's shape."""
         texts = {name: inspect.getdoc(getattr(self, name)) for name in self.names}
-        if not self._config.ycond:
-            texts = {name: re.sub(r"[;,][^;.]*label[^;.]*", "", text) for name, text in texts.items()}
-        return texts
+        for left_out in self._left_out:
+            clause = rf"[;,][^;.]*{left_out.removesuffix('s')}[^;.]*"
+            texts = {name: re.sub(clause, "", text) for name, text in texts.items()}
+        shape = ", ".join(map(str, ["B", *self._config.context_shape]))
+        of_context = f"context float32 [{shape}]"
+        return {name: text.replace("context float32", of_context) for name, text in texts.items()}
 
     def concrete_functions(self) -> dict:
         """Returns what `tf.saved_model.save` takes as its signatures, `serving_default` included."""
@@ -102,29 +110,30 @@ class Signatures:
 
     # --- The signatures ---
 
-    def bits_per_dim(self, images, labels=None):
+    def bits_per_dim(self, images, labels=None, context=None):
         """Bits per dimension of images, the dequantisation noise each image's own.
 
         The same image is the same number in any batch, on any server; the mean over a data set is that with
         noise that is drawn.
 
-        Inputs: images; labels int32 [B].
+        Inputs: images; labels int32 [B]; context float32.
         Outputs: bits_per_dim float32 [B]; log_prob float32 [B], log p(image) in nats.
         """
-        return self._densities(self._dequantize(images), labels)
+        return self._densities(self._dequantize(images), labels, context)
 
-    def bits_per_dim_seeded(self, images, seed, labels=None):
+    def bits_per_dim_seeded(self, images, seed, labels=None, context=None):
         """Bits per dimension of images, the dequantisation noise drawn from a seed.
 
-        Inputs: images; seed int64 [B], of the noise; labels int32 [B].
+        Inputs: images; seed int64 [B], of the noise; labels int32 [B]; context float32.
         Outputs: as those of bits_per_dim.
         """
-        return self._densities(self._dequantize(images, seed), labels)
+        return self._densities(self._dequantize(images, seed), labels, context)
 
-    def bits_per_dim_encoded(self, image_bytes, labels=None):
+    def bits_per_dim_encoded(self, image_bytes, labels=None, context=None):
         """Bits per dimension of encoded images, equal to bits_per_dim of what they show.
 
-        Inputs: image_bytes string [B], PNG or JPEG files of the model's size; labels int32 [B].
+        Inputs: image_bytes string [B], PNG or JPEG files of the model's size; labels int32 [B];
+        context float32.
         Outputs: as those of bits_per_dim.
         """
         images = tf.map_fn(
@@ -132,69 +141,73 @@ class Signatures:
             image_bytes,
             fn_output_signature=tf.TensorSpec(self._config.image_shape, tf.uint8),
         )
-        return self._densities(self._dequantize(images), labels)
+        return self._densities(self._dequantize(images), labels, context)
 
-    def encode(self, images, labels=None):
+    def encode(self, images, labels=None, context=None):
         """Latents of images, the dequantisation noise each image's own.
 
-        Inputs: images; labels int32 [B].
+        Inputs: images; labels int32 [B]; context float32.
         Outputs: latents float32 [B, M], what decode takes; level_0, level_1, ... float32 [B, h, w, c], the
         same per level, the one that is split off first comes first; only where there are labels,
         latents_without_label float32 [B, M], in the space that manipulate's direction is added in.
         """
-        return self._latents(self._dequantize(images), labels)
+        return self._latents(self._dequantize(images), labels, context)
 
-    def encode_seeded(self, images, seed, labels=None):
+    def encode_seeded(self, images, seed, labels=None, context=None):
         """Latents of images, the dequantisation noise drawn from a seed.
 
-        Inputs: images; seed int64 [B], of the noise; labels int32 [B].
+        Inputs: images; seed int64 [B], of the noise; labels int32 [B]; context float32.
         Outputs: as those of encode.
         """
-        return self._latents(self._dequantize(images, seed), labels)
+        return self._latents(self._dequantize(images, seed), labels, context)
 
-    def decode(self, latents, labels=None):
+    def decode(self, latents, labels=None, context=None):
         """Images of latents.
 
-        Inputs: latents float32 [B, M]; labels int32 [B].
+        Inputs: latents float32 [B, M]; labels int32 [B]; context float32.
         Outputs: images.
         """
-        return {"images": self._images(latents, labels)}
+        return {"images": self._images(latents, labels, context)}
 
-    def sample(self, seed, temperature, labels=None):
+    def sample(self, seed, temperature, labels=None, context=None):
         """New images; the same seed is the same latents on every server, and the same image up to rounding.
 
-        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
+        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B]; context float32.
         Outputs: images.
         """
         latents = seeded_latents(seed, temperature, self._config.n_dims)
-        return {"images": self._images(latents, labels)}
+        return {"images": self._images(latents, labels, context)}
 
-    def sample_encoded(self, seed, temperature, labels=None):
+    def sample_encoded(self, seed, temperature, labels=None, context=None):
         """New images as files, those of sample.
 
-        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B].
+        Inputs: seed int64 [B]; temperature float32 [B], at least 0; labels int32 [B]; context float32.
         Outputs: image_bytes string [B], PNG files.
         """
-        images = self.sample(seed, temperature, labels)["images"]
+        images = self.sample(seed, temperature, labels, context)["images"]
         png = tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.TensorSpec([], tf.string))
         return {"image_bytes": png}
 
-    def interpolate(self, first, second, points):
+    def interpolate(self, first, second, points, context=None):
         """Images between two, along the straight line between their latents; labels play no part.
 
-        Inputs: first and second, images; points float32 [B, P], from 0 (first) to 1 (second).
+        Inputs: first and second, images; points float32 [B, P], from 0 (first) to 1 (second);
+        context float32, of both and of all between.
         Outputs: images uint8 [B, P, height, width, n_channels].
         """
-        start, end = (self._latents(self._dequantize(images))["latents"] for images in (first, second))
-        return {"images": self._line(start, end - start, points)}
+        start, end = (
+            self._latents(self._dequantize(images), context=context)["latents"] for images in (first, second)
+        )
+        return {"images": self._line(start, end - start, points, context)}
 
-    def manipulate(self, images, direction, alphas):
+    def manipulate(self, images, direction, alphas, context=None):
         """Images moved along a direction in latent space; labels play no part.
 
-        Inputs: images; direction float32 [B, M]; alphas float32 [B, A], how far.
+        Inputs: images; direction float32 [B, M]; alphas float32 [B, A], how far; context float32.
         Outputs: images uint8 [B, A, height, width, n_channels].
         """
-        return {"images": self._line(self._latents(self._dequantize(images))["latents"], direction, alphas)}
+        start = self._latents(self._dequantize(images), context=context)["latents"]
+        return {"images": self._line(start, direction, alphas, context)}
 
     # --- Their parts ---
 
@@ -205,39 +218,44 @@ class Signatures:
         noise = self._image_noise(x) if seed is None else seeded_noise(seed, shape, n_bits)
         return x + tf.cast(noise, self._dtype)
 
-    def _prior(self, rows, labels=None):
-        prior = self._frozen.prior(labels)
-        return tf.broadcast_to(prior, [rows, *prior.shape[1:]])
+    def _given(self, rows, labels, context):
+        """Returns the prior of so many rows and, if there is one, the context in the model's dtype."""
+        given = [] if context is None else [tf.cast(context, self._dtype)]
+        prior = self._frozen.prior(labels, *given)
+        return tf.broadcast_to(prior, [rows, *prior.shape[1:]]), *given
 
-    def _densities(self, x, labels):
-        _, log_prob = self._encode(x, self._prior(tf.shape(x)[0], labels))
+    def _densities(self, x, labels, context):
+        _, log_prob = self._encode(x, *self._given(tf.shape(x)[0], labels, context))
         bits = quantization.bits_per_dim(log_prob, self._config.n_dims, self._config.n_bits_x)
         return {
             "bits_per_dim": tf.cast(bits, tf.float32),
             "log_prob": tf.cast(-bits * self._config.n_dims * math.log(2.0), tf.float32),
         }
 
-    def _latents(self, x, labels=None):
-        eps, _ = self._encode(x, self._prior(tf.shape(x)[0], labels))
+    def _latents(self, x, labels=None, context=None):
+        prior, *given = self._given(tf.shape(x)[0], labels, context)
+        eps, _ = self._encode(x, prior, *given)
         eps = [tf.cast(e, tf.float32) for e in eps]
         latents = {"latents": self._frozen.flatten(eps)} | {f"level_{i}": e for i, e in enumerate(eps)}
         if labels is None:
             return latents
-        mean, logs = tf.split(self._frozen.prior(labels), 2, -1)
-        free_mean, free_logs = tf.split(self._frozen.prior(), 2, -1)
+        mean, logs = tf.split(prior, 2, -1)
+        free_mean, free_logs = tf.split(self._frozen.prior(None, *given), 2, -1)
         last = tf.cast(eps[-1], self._dtype) * tf.exp(logs - free_logs)
         last += (mean - free_mean) * tf.exp(-free_logs)
         without = self._frozen.flatten([*eps[:-1], tf.cast(last, tf.float32)])
         return latents | {"latents_without_label": without}
 
-    def _images(self, latents, labels=None):
+    def _images(self, latents, labels=None, context=None):
         eps = self._frozen.unflatten(tf.cast(latents, self._dtype))
-        x = self._decode(eps, self._prior(tf.shape(latents)[0], labels))
+        x = self._decode(eps, *self._given(tf.shape(latents)[0], labels, context))
         return quantization.postprocess(x, self._config.n_bits_x)
 
-    def _line(self, start, direction, distances):
+    def _line(self, start, direction, distances, context):
         latents = tf.expand_dims(start, 1) + tf.expand_dims(distances, 2) * tf.expand_dims(direction, 1)
-        images = self._images(tf.reshape(latents, [-1, self._config.n_dims]))
+        if context is not None:
+            context = tf.repeat(context, tf.shape(distances)[1], 0)
+        images = self._images(tf.reshape(latents, [-1, self._config.n_dims]), None, context)
         return tf.reshape(images, tf.concat([tf.shape(distances), self._config.image_shape], 0))
 
     def _decode_picture(self, data):

@@ -16,6 +16,8 @@ CONFIGS = {
         n_channels=3, n_bits_x=8, flow_coupling="additive", flow_permutation="shuffle", n_levels=1
     ),
     "float64": dict(n_channels=3, n_bits_x=5, flow_permutation="reverse", n_levels=3, dtype="float64"),
+    "vector": dict(n_channels=1, n_bits_x=4, ycond=True, flow_coupling="affine", context_shape=(5,)),
+    "image": dict(n_channels=3, n_bits_x=5, flow_coupling="affine", context_shape=(4, 4, 2)),
 }
 
 
@@ -52,7 +54,8 @@ def make_requests(config, rows: int = N) -> dict[str, dict[str, np.ndarray]]:
     normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
     pictures = np.array([tf.io.encode_png(image).numpy() for image in images], object)
     points = np.tile(np.float32([0, 0.3, 1]), (rows, 1))
-    return {
+    context = dict(context=normal(rows, *config.context_shape)) if config.context_shape else {}
+    requests = {
         "serving_default": dict(images=images) | labels,
         "bits_per_dim": dict(images=images) | labels,
         "bits_per_dim_seeded": dict(images=images) | seed | labels,
@@ -67,12 +70,13 @@ def make_requests(config, rows: int = N) -> dict[str, dict[str, np.ndarray]]:
             images=images, direction=normal(rows, config.n_dims), alphas=0.3 * normal(rows, 2)
         ),
     }
+    return {name: request | context for name, request in requests.items()}
 
 
 def expected(model: Glow, name: str, request: dict) -> dict[str, np.ndarray]:
     """Returns what the Python model answers, by its own methods alone."""
     config = model.config
-    y = request.get("labels")
+    y, context = request.get("labels"), request.get("context")
     own = lambda images: serving.image_noise(
         quantization.preprocess(images, config.n_bits_x), config.n_bits_x
     ).numpy()
@@ -85,44 +89,50 @@ def expected(model: Glow, name: str, request: dict) -> dict[str, np.ndarray]:
         if "seed" in request:
             noise = serving.seeded_noise(request["seed"], config.image_shape, config.n_bits_x)
     if name.startswith("bits_per_dim") or name == "serving_default":
-        bits = model.bits_per_dim(images, y, noise).numpy()
+        bits = model.bits_per_dim(images, y, noise, context=context).numpy()
         return dict(bits_per_dim=bits, log_prob=-bits * config.n_dims * math.log(2))
     if name.startswith("encode"):
-        eps = [e.numpy() for e in model.encode(images, y, noise)]
+        eps = [e.numpy() for e in model.encode(images, y, noise, context)]
         answer = {f"level_{i}": e for i, e in enumerate(eps)}
         answer["latents"] = model.flatten_latents(eps).numpy()
         if y is not None:
-            answer["latents_without_label"] = _latents(model, images, noise)
+            answer["latents_without_label"] = _latents(model, images, noise, context)
         return answer
     if name == "decode":
-        return dict(images=_decode(model, request["latents"], y))
+        return dict(images=_decode(model, request["latents"], y, context))
     if name.startswith("sample"):
         latents = serving.seeded_latents(request["seed"], request["temperature"], config.n_dims)
-        return dict(images=_decode(model, latents, y))
+        return dict(images=_decode(model, latents, y, context))
     if name == "interpolate":
-        start, end = (_latents(model, request[key], own(request[key])) for key in ("first", "second"))
-        return dict(images=_line(model, start, end - start, request["points"]))
+        start, end = (
+            _latents(model, request[key], own(request[key]), context) for key in ("first", "second")
+        )
+        return dict(images=_line(model, start, end - start, request["points"], context))
     assert name == "manipulate"
-    return dict(images=_line(model, _latents(model, images, noise), request["direction"], request["alphas"]))
+    start = _latents(model, images, noise, context)
+    return dict(images=_line(model, start, request["direction"], request["alphas"], context))
 
 
 def _without_label(model, n):
     return np.zeros(n, np.int32) if model.config.ycond else None
 
 
-def _latents(model, images, noise):
-    return model.flatten_latents(model.encode(images, _without_label(model, len(images)), noise)).numpy()
+def _latents(model, images, noise, context):
+    y = _without_label(model, len(images))
+    return model.flatten_latents(model.encode(images, y, noise, context)).numpy()
 
 
-def _decode(model, flat, y):
+def _decode(model, flat, y, context):
     dtype = "float64" if model.config.dtype == "float64" else "float32"
-    return model.decode(model.unflatten_latents(np.asarray(flat, dtype)), y).numpy()
+    return model.decode(model.unflatten_latents(np.asarray(flat, dtype)), y, context).numpy()
 
 
-def _line(model, start, direction, distances):
+def _line(model, start, direction, distances, context):
     flat = start[:, None] + distances[:, :, None] * direction[:, None]
     flat = flat.reshape(-1, flat.shape[-1])
-    images = _decode(model, flat, _without_label(model, len(flat)))
+    if context is not None:
+        context = np.repeat(context, distances.shape[1], 0)
+    images = _decode(model, flat, _without_label(model, len(flat)), context)
     return images.reshape(*distances.shape, *model.config.image_shape)
 
 

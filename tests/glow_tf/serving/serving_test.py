@@ -136,6 +136,8 @@ def test_signatures(served):
         assert ("labels" in definition.inputs) == (
             served.config.ycond and name in SIGNATURES - {"interpolate", "manipulate"}
         )
+        has_context = bool(served.config.context_shape) and name in SIGNATURES
+        assert ("context" in definition.inputs) == has_context, name
 
 
 def test_plain_operations_only(with_labels):
@@ -171,10 +173,11 @@ def test_metadata_lists_the_inputs_that_there_are_and_no_others(served):
     text = json.loads((served.path / "assets" / "glow.json").read_text())
     assert text["fingerprint"] == glow_tf.serving.fingerprint(served.model)
     names = {"images", "first", "second", "image_bytes", "labels", "seed", "temperature", "latents"}
-    names |= {"direction", "points", "alphas"}
+    names |= {"direction", "points", "alphas", "context"}
     for name, description in text["signatures"].items():
         assert served.config.ycond or "label" not in description, description
-        line = re.search("^Inputs: (.*)$", description, re.MULTILINE)
+        assert served.config.context_shape or "context" not in description, description
+        line = re.search("^Inputs: ((.|\n)*?)\\.$", description, re.MULTILINE)
         if line:
             listed = names & set(re.findall(r"\w+", line[1]))
             listed -= {"images"} if name == "interpolate" else set()  # "first and second, images"
