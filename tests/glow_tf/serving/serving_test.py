@@ -121,9 +121,9 @@ def test_a_jpeg_is_taken_too(with_labels):
 
 def test_encode_then_decode_is_the_image(served):
     request = served.requests["encode"]
-    labels = {key: value for key, value in request.items() if key == "labels"}
+    given = {key: value for key, value in request.items() if key != "images"}
     latents = served.cpp.run("encode", request)["latents"]
-    images = served.cpp.run("decode", dict(latents=latents) | labels)["images"]
+    images = served.cpp.run("decode", dict(latents=latents) | given)["images"]
     bin_size = 2 ** (8 - served.config.n_bits_x)
     np.testing.assert_array_equal(images, request["images"] // bin_size * bin_size)
 
