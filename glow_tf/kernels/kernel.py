@@ -72,9 +72,9 @@ class Kernel(abc.ABC):
         return []
 
     def backward(self, weights, x, y, residuals, dy, dlog_det, context=None):
-        """Returns the gradients for x, for the weights, a list with None for what isn't floating, and a context.
+        """Returns the gradient for x, those for the weights, and, if there is a context, the one for it.
 
-        Without a context there are the first two.
+        Those for the weights are a list, with None for what isn't floating.
         """
         del y, residuals
         contexts = [] if context is None else [context]

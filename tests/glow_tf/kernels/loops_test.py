@@ -30,14 +30,16 @@ def scan(variables, n_loops, keep_bytes=0, memory="reverse", kernel=None):
     )
 
 
-def results(flow, variables, x):
+def results(flow, variables, x, **given):
     """Both directions of a Scan, its log-det, and all gradients."""
+    sources = [x, *given.values()]
     with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = flow.forward(x)
-        log_det = flow.forward_log_det_jacobian(x)
+        tape.watch(sources)
+        y = flow.forward(x, **given)
+        log_det = flow.forward_log_det_jacobian(x, **given)
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(log_det))
-    return [y, log_det, flow.inverse(tf.sin(x)), *tape.gradient(loss, [x, *variables.values()])]
+    gradients = tape.gradient(loss, [*sources, *variables.values()])
+    return [y, log_det, flow.inverse(tf.sin(x), **given), *gradients]
 
 
 def images(n):
@@ -72,13 +74,21 @@ def test_each_share_has_its_images(variables):
     assert sizes == [3, 3, 2]
 
 
-@pytest.mark.parametrize("memory", ["recompute", "reverse"])
-def test_parts_are_the_whole(variables, memory, monkeypatch):
-    """Five images in two shares, and these in parts of at most two images."""
+@pytest.mark.parametrize(
+    ("memory", "context"),
+    [("recompute", None), ("reverse", None), ("reverse", (3,)), ("recompute", (4, 6, 1))],
+)
+def test_parts_are_the_whole(variables, memory, context, monkeypatch):
+    """Five images in two shares, and these in parts of at most two images; so are their contexts."""
+    given, rng = {}, np.random.default_rng(0)
+    if context:
+        shape = (3, 5) if len(context) == 1 else (1, 1, 4, 5)
+        variables = variables | {"l_1_context_W": tf.Variable(rng.normal(size=(3, *shape)))}
+        given = {"context": tf.constant(rng.normal(size=(5, *context)))}
     flow, traced = scan(variables, 2, memory=memory), []
     for part_bytes in (loops.PART_BYTES, 1000):
         monkeypatch.setattr(loops, "PART_BYTES", part_bytes)
-        traced.append(tf.function(lambda x: results(flow, variables, x))(images(5)))
+        traced.append(tf.function(lambda x: results(flow, variables, x, **given))(images(5)))
     require_close(*traced)
 
 
