@@ -71,7 +71,9 @@ def test_evaluate(name, request):
 
     run = loaded(logdir)
     data = problems.load(run.hyperparameters, "test")
-    images, labels, noise = map(np.concatenate, zip(*batches.test(data, run.hyperparameters, 16), strict=True))
+    images, labels, noise = map(
+        np.concatenate, zip(*batches.test(data, run.hyperparameters, 16), strict=True)
+    )
     context = np.eye(10, dtype=np.float32)[labels]
     if name == "lowres":
         context = np.float32(small(images) / 256 - 0.5)
