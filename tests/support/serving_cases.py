@@ -17,7 +17,7 @@ CONFIGS = {
     ),
     "float64": dict(n_channels=3, n_bits_x=5, flow_permutation="reverse", n_levels=3, dtype="float64"),
     "vector": dict(n_channels=1, n_bits_x=4, ycond=True, flow_coupling="affine", context_shape=(5,)),
-    "image": dict(n_channels=3, n_bits_x=5, flow_coupling="affine", context_shape=(4, 4, 2)),
+    "image": dict(n_channels=3, n_bits_x=5, depth=1, flow_coupling="additive", context_shape=(4, 4, 2)),
 }
 
 

@@ -19,8 +19,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 import glow_tf
 from glow_tf.serving import warm_up
 from tests.support import run_without_glow_tf, serving_cases
-from tests.support.cpp_saved_model import CppSavedModel
-from tests.support.serving_cases import CONFIGS
+from tests.support.cpp_saved_model import CppError, CppSavedModel
+from tests.support.serving_cases import CONFIGS, N
 
 SIGNATURES = set(serving_cases.make_requests(glow_tf.GlowConfig(image_size=8)))
 
@@ -126,6 +126,21 @@ def test_encode_then_decode_is_the_image(served):
     images = served.cpp.run("decode", dict(latents=latents) | given)["images"]
     bin_size = 2 ** (8 - served.config.n_bits_x)
     np.testing.assert_array_equal(images, request["images"] // bin_size * bin_size)
+
+
+@pytest.mark.parametrize(
+    ("context", "sentence"),
+    [
+        (np.full((N, 5), np.nan, np.float32), "context must be finite"),
+        (np.zeros((N, 4), np.float32), r"context must be float32 of shape \[batch, 5\], got shape: \[4 4\]"),
+        (np.zeros((N + 1, 5), np.float32), "as many rows"),
+    ],
+)
+def test_bad_contexts_are_told(context, sentence, served_as):
+    vector = served_as("vector")
+    for name in ("bits_per_dim", "sample", "manipulate"):
+        with pytest.raises(CppError, match=sentence):
+            vector.cpp.run(name, vector.requests[name] | dict(context=context))
 
 
 def test_signatures(served):
