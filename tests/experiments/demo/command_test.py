@@ -25,8 +25,9 @@ def test_sigterm_ends_the_page_and_removes_its_export():
         assert not exports()
 
 
-def test_a_model_with_a_context_is_refused(tmp_path):
+def test_a_model_with_a_context_is_refused(tmp_path, monkeypatch):
     """A run's, and an export that the library made, which names no hyperparameters."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")  # TensorFlow has started: its cores stay as they are.
     tiny = resolve(dict(context="label", depth=1, width=4, n_levels=1))
     run = Run(tiny, tmp_path / "run")
     run.save("last")

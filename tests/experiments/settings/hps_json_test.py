@@ -123,7 +123,7 @@ def test_own_hyperparameters_may_be_missing_and_no_others():
     whole = hps_json.to_json(resolve({}))
     for name in whole:
         values = {key: value for key, value in whole.items() if key != name}
-        if name in ("dtype", "clip_norm", "n_channels", "world_size"):
+        if name in ("dtype", "clip_norm", "n_channels", "world_size", "context"):
             hps_json.from_json(values | dict(n_channels=1), "x")
         else:
             with pytest.raises(UsageError, match=f"x lacks '{name}'"):

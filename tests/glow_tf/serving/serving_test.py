@@ -132,7 +132,7 @@ def test_encode_then_decode_is_the_image(served):
     ("context", "sentence"),
     [
         (np.full((N, 5), np.nan, np.float32), "context must be finite"),
-        (np.zeros((N, 4), np.float32), r"context must be float32 of shape \[batch, 5\], got shape: \[4 4\]"),
+        (np.zeros((N, 4), np.float32), r"context must be float32 of shape \[batch, 5\], got shape:.*4 4"),
         (np.zeros((N + 1, 5), np.float32), "as many rows"),
     ],
 )
