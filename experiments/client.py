@@ -88,6 +88,7 @@ def _contexts(server) -> np.ndarray | None:
 
 
 def _of_npz(path, shape):
+    """Returns the contexts of a file, [N, *shape]; `shape` is None where the server doesn't tell it."""
     values = npz.read(path, ("context",))["context"]
     rule = f"--context {path}: context must be finite floats"
     if values.dtype.kind != "f":
@@ -98,9 +99,9 @@ def _of_npz(path, shape):
         raise UsageError(f"{rule}, got {values[~np.isfinite(values)][0]}.")
     if values.shape == shape:
         return values[None]
-    if not values.size or (shape is not None and values.shape[1:] != shape):
-        wanted = "" if shape is None else f" {['N', *shape]} or {list(shape)}".replace("'", "")
-        raise UsageError(f"{rule}{wanted}, got {list(values.shape)}.")
+    if not values.ndim or not values.size or (shape is not None and values.shape[1:] != shape):
+        row = "..." if shape is None else ", ".join(map(str, shape))
+        raise UsageError(f"{rule} [N, {row}], or [{row}] for all, got {list(values.shape)}.")
     return values
 
 

@@ -55,7 +55,6 @@ def main(argv):
     run = runs.load_for_inference()
     signatures = glow_tf.serving.Signatures(glow_tf.serving.FrozenGlow(run.glow))
     images = images_flag.load(run.hyperparameters, run.glow.config.image_shape, at_least=1)
-    run.context_of(images)  # First of all, a sentence on a run that isn't taken.
     batches, names = labelled_images.load(
         run.hyperparameters, run.glow.config.image_shape, FLAGS.data, FLAGS.download
     )
