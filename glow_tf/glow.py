@@ -214,7 +214,7 @@ class Glow(tf.Module):
             raise ValueError("This Glow isn't conditioned on labels (ycond is False): it takes no y.")
         return None
 
-    def dequantize(self, images, noise=None, seed=None):
+    def dequantize(self, images, noise=None, seed=None) -> tf.Tensor:
         """Returns x', the dequantised images, float [B, height, width, n_channels].
 
         Args:

@@ -67,7 +67,7 @@ class AffineCoupling(OnePassBijector):
         dtype=None,
         validate_args=False,
         name="affine_coupling",
-    ):
+    ) -> None:
         """Takes the network.
 
         Args:

@@ -60,7 +60,7 @@ class Scan(OnePassBijector):
         kernel=None,
         validate_args=False,
         name="scan",
-    ):
+    ) -> None:
         """Takes the step and its stacked weights.
 
         Args:
@@ -164,7 +164,7 @@ class Scan(OnePassBijector):
             }
         )
 
-    def initialize(self, x):
+    def initialize(self, x) -> tf.Tensor:
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
         The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, and in

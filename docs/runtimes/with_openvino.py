@@ -1,0 +1,14 @@
+"""OpenVINO: `pip install openvino`, and to convert the model `pip install tensorflow`."""
+
+import openvino
+import tensorflow as tf
+
+
+def load(path, signature):
+    """Returns a function of a dict of arrays, which answers as a signature of the export in `path` does."""
+    function = tf.saved_model.load(str(path)).signatures[signature]
+    model = openvino.convert_model(function)
+    # Else it computes in bfloat16 where the processor can.
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = sorted(function.structured_outputs)
+    return lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))
