@@ -1,4 +1,4 @@
-"""A layer of Keras 3: `pip install tensorflow`, with which Keras 3 comes."""
+"""A layer of Keras 3: `pip install tensorflow==2.21.0`."""
 
 import keras
 

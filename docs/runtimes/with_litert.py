@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite): `pip install ai-edge-litert`; no TensorFlow. On phones, the same file."""
+"""LiteRT (TensorFlow Lite): `pip install ai-edge-litert==2.3.0`."""
 
 import pathlib
 
@@ -7,5 +7,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 def load(path, signature):
     """Returns a function of a dict of arrays, which answers as a signature of the export in `path` does."""
-    runner = Interpreter(str(pathlib.Path(path, "glow.tflite"))).get_signature_runner(signature)
+    interpreter = Interpreter(str(pathlib.Path(path, "glow.tflite")))
+    runner = interpreter.get_signature_runner(signature)
     return lambda inputs: runner(**inputs)

@@ -1,4 +1,4 @@
-"""OpenVINO: `pip install openvino`, and to convert the model `pip install tensorflow`."""
+"""OpenVINO: `pip install openvino==2026.4.1 tensorflow==2.21.0`."""
 
 import openvino
 import tensorflow as tf
@@ -6,7 +6,8 @@ import tensorflow as tf
 
 def load(path, signature):
     """Returns a function of a dict of arrays, which answers as a signature of the export in `path` does."""
-    function = tf.saved_model.load(str(path)).signatures[signature]
+    loaded = tf.saved_model.load(str(path))  # Its variables live as long as it does.
+    function = loaded.signatures[signature]
     model = openvino.convert_model(function)
     # Else it computes in bfloat16 where the processor can.
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
