@@ -32,8 +32,10 @@ def sdist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
     shutil.copytree(ROOT, folder / "clone", ignore=_NOT_SOURCE)
     with tarfile.open(build("sdist", folder / "clone", folder)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / f"glow_tf-{glow_tf.__version__}"
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    assert unpacked.name.endswith(f"-{glow_tf.__version__}")
+    return unpacked
 
 
 def test_an_sdist_has_what_the_tests_need(sdist):

@@ -11,6 +11,7 @@ from tests.support import user_script
 from tests.support.commands import ROOT
 
 
+@pytest.mark.slow
 def test_the_script_runs():
     user_script.main()
 
