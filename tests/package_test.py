@@ -11,9 +11,7 @@ import pytest
 import glow_tf
 from tests.support.documents import ROOT
 
-_NOT_SOURCE = shutil.ignore_patterns(
-    "__pycache__", ".*_cache", ".git", ".venv*", "venv", "logs", "served", "*.egg-info"
-)
+_NOT_SOURCE = shutil.ignore_patterns("__pycache__", ".*_cache", ".git", ".venv*", "venv", "*.egg-info")
 BUILD = "import sys, setuptools.build_meta as b; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
 
 
