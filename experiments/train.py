@@ -36,6 +36,10 @@ from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotF
 
 FLAGS = flags.FLAGS
 
+# What --help shows on top.
+FIRST = ("logdir", "problem", "data_dir", "image_size", "n_bits_x", "n_levels", "depth", "width")
+FIRST += ("n_batch_train", "epochs")
+
 # A loss that explodes is many times what it costs to guess a pixel, n_bits_x.
 _EXPLODED = 4
 
@@ -244,4 +248,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first=FIRST)

@@ -63,7 +63,7 @@ class Scan(OnePassBijector):
         kernel=None,
         validate_args=False,
         name="scan",
-    ):
+    ) -> None:
         """Takes the step and its stacked weights.
 
         Args:
@@ -176,7 +176,7 @@ class Scan(OnePassBijector):
             }
         )
 
-    def initialize(self, x, context=None):
+    def initialize(self, x, context=None) -> tf.Tensor:
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
         The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, with `context=`
