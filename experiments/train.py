@@ -99,7 +99,7 @@ def train(
         at_once = math.ceil(at_once / tf.distribute.get_strategy().num_replicas_in_sync)
         at_once = min(at_once, micro_batch or at_once)
         n_init = min(hyperparameters.local_batch_init, len(train_data))
-        require_memory(hyperparameters, max(at_once, n_init), hyperparameters.batch_size)
+        require_memory(hyperparameters, at_once, hyperparameters.batch_size, n_init)
         run = None
         try:
             tf_keras.utils.set_random_seed(hyperparameters.seed)

@@ -104,7 +104,7 @@ class Glow(tf.Module):
             self.levels[level],
             memory=memory,
             keep_bytes=keep_bytes,
-            n_loops=threads.n_loops(),
+            n_shares=threads.n_shares(),
             kernel=GlowStepKernel(*kind),
             name=f"level_{level}",
         )
