@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from glow_tf import inputs, quantization
+from glow_tf import context, inputs, quantization
 from glow_tf.bijectors.affine_coupling import COUPLINGS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.kernels.loops import MEMORY
@@ -37,6 +37,9 @@ class GlowConfig:
         learntop: whether the top prior is learned.
         ycond: whether the top prior depends on a label.
         n_y: int, the number of labels.
+        context_shape: of what all couplings and priors depend on besides: () for nothing, (C,) a vector, or
+            (h, w, C) an image, of the images' size times or divided by a power of two. Larger than a level's
+            images it is squeezed there, smaller it is repeated; see `glow_tf.context`.
         n_bits_x: int, 1 to 8, bits per dimension. Images are 0 to 255 all the same: the top bits are kept.
         memory: "store", "recompute" or "reverse": what training keeps, see `bijectors.Scan`.
         keep_bytes: int, how much "reverse" keeps of each level's last steps, which then aren't rebuilt:
@@ -60,6 +63,7 @@ class GlowConfig:
     learntop: bool = True
     ycond: bool = False
     n_y: int = 10
+    context_shape: tuple[int, ...] = ()
     n_bits_x: int = 8
     memory: str = "reverse"
     keep_bytes: int = 2**26
@@ -97,6 +101,34 @@ class GlowConfig:
                 f"of the {self.n_levels} levels halves it."
             )
         set_value("image_size", tuple(sizes) if pair else sizes[0])
+        set_value("context_shape", self._checked_context_shape())
+
+    def _checked_context_shape(self) -> tuple[int, ...]:
+        shape = self.context_shape
+        if not isinstance(shape, (tuple, list)) or len(shape) not in (0, 1, 3):
+            raise ValueError(
+                "context_shape must be () for no context, (C,) for a vector, or (height, width, C) for an "
+                f"image, got {shape!r}."
+            )
+        shape = tuple(inputs.require_int("each entry of context_shape", size, 1) for size in shape)
+        if len(shape) == 3 and not self._fits_levels(shape):
+            height, width, _ = self.image_shape
+            raise ValueError(
+                f"context_shape {shape} must have the size of the images, {height}x{width}, or that size "
+                f"halved or doubled several times, got {shape[0]}x{shape[1]}."
+            )
+        return shape
+
+    def _fits_levels(self, shape) -> bool:
+        """Whether a context's size is a power of two times the images', either way and alike in both axes."""
+        (height, width, _), (h, w, _) = self.image_shape, shape
+        ratio = max(height, h) / min(height, h)
+        return h * width == w * height and math.log2(ratio).is_integer()
+
+    @property
+    def context_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the context in the levels' steps: (C,), (height, width, C'), or () without one."""
+        return [context.at_level(self.context_shape, *shape[:2]) for shape in self.level_shapes]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from glow_tf import inputs, quantization, threads
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
+from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.bijectors.glow_step import step_variables
 from glow_tf.config import COUPLINGS, GlowConfig
 from glow_tf.kernels.glow_step import GlowStepKernel
@@ -24,7 +25,9 @@ class Glow(tf.Module):
     """A Glow: variables, bijector, distribution, and what one does with them.
 
     Images are uint8 [B, height, width, n_channels], 0 to 255 whatever `n_bits_x` is, which keeps their top
-    bits. Labels, only with `ycond`, are integers of any type, [B] or one for all. Latents are a list of float
+    bits. Labels, only with `ycond`, are integers of any type, [B] or one for all. Contexts, only with
+    `context_shape`, are floats, [B, *context_shape] or one for all: every coupling and every prior depends on
+    them. A new model doesn't depend on it yet: the weights start at zero. Latents are a list of float
     [B, *shape] for the shapes `config.eps_shapes`. B may be 0.
 
     What is given is checked: a wrong value is a ValueError, and if its type is wrong a TypeError too; what
@@ -61,20 +64,25 @@ class Glow(tf.Module):
         rng = np.random.default_rng(None if seed is None else inputs.require_int("seed", seed, 0))
         self._dtype = config.variable_dtype
         self.levels, self.splits = [], []
-        for level, (_, _, channels) in enumerate(config.level_shapes):
+        shapes = list(zip(config.level_shapes, config.context_shapes, strict=True))
+        for level, ((_, _, channels), context) in enumerate(shapes):
             steps = [
-                GlowStep.initial_values(channels, config.width, config.flow_permutation, config.additive, rng)
+                GlowStep.initial_values(
+                    channels, config.width, config.flow_permutation, config.additive, rng, context
+                )
                 for _ in range(config.depth)
             ]
             stacked = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
             with tf.name_scope(f"level_{level}"):
                 self.levels.append(step_variables(stacked, self._dtype))
             if level < config.n_levels - 1:
-                self.splits.append(SplitPrior(channels, dtype=self._dtype, name=f"split_{level}"))
+                self.splits.append(
+                    SplitPrior(channels, context_shape=context, dtype=self._dtype, name=f"split_{level}")
+                )
         n_y = config.n_y if config.ycond else None
         self._top_channels = config.eps_shapes[-1][-1]
         self.top = step_variables(
-            TopPrior.initial_values(self._top_channels, config.learntop, n_y), self._dtype
+            TopPrior.initial_values(self._top_channels, config.learntop, n_y, context), self._dtype
         )
         self.classifier = {}
         if config.ycond:
@@ -101,46 +109,55 @@ class Glow(tf.Module):
             name=f"level_{level}",
         )
 
-    def flow(self, y=None) -> MultiScale:
+    def flow(self, y=None, context=None) -> MultiScale:
         """Returns the bijector from dequantised images to the list of latents.
+
+        Its name is "glow". A context may also be given to its methods, `forward(x, context=c)`, or as TFP's
+        distributions hand it on, `log_prob(x, bijector_kwargs={"glow": {"context": c}})`.
 
         Args:
             y: int labels [B] or scalar, which the top prior is conditioned on; only with `ycond`.
+            context: float [..., *context_shape], which all is conditioned on; only with `context_shape`. A
+                tf.Variable, or a `tfp.util.DeferredTensor`, is read whenever the bijector is asked.
 
         Returns:
             A `tfb.Bijector`, float [..., height, width, n_channels] -> list of n_levels latents.
 
         Raises:
             ValueError: if labels are missing, or there are some though the model isn't conditioned on
-                them; if they have another shape, or are out of range.
+                them; if they have another shape, or are out of range; for a context likewise, but that it may
+                be missing.
         """
-        return self._flow(self._labels(y), self.config.memory, 0)
+        return self._flow(self._labels(y), self._bound_context(context), self.config.memory, 0)
 
-    def _training_flow(self, labels) -> MultiScale:
+    def _training_flow(self, labels, context) -> MultiScale:
         """Returns a flow that is faster to train than `flow(y)`, which a SavedModel can't hold.
 
         Kept activations are in TensorArrays, and a SavedModel holds no gradient that needs one of these.
         """
-        return self._flow(labels, self.config.memory, self.config.keep_bytes)
+        return self._flow(labels, context, self.config.memory, self.config.keep_bytes)
 
-    def _inference_flow(self, labels) -> MultiScale:
+    def _inference_flow(self, labels, context) -> MultiScale:
         """Returns a flow that keeps nothing of a forward pass; its gradient, if asked for, rebuilds all."""
-        return self._flow(labels, "reverse", 0)
+        return self._flow(labels, context, "reverse", 0)
 
-    def _flow(self, labels, memory, keep_bytes):
+    def _flow(self, labels, context, memory, keep_bytes):
         flows = [
             tfb.Chain([self._scan(level, memory, keep_bytes), Squeeze()], name=f"flow_{level}")
             for level in range(self.config.n_levels)
         ]
         top = TopPrior(self._top_channels, self.top, labels, dtype=self._dtype)
-        return MultiScale(flows, self.splits, top, name="glow")
+        return MultiScale(flows, self.splits, top, context=context, name="glow")
 
     @property
     def bijector(self) -> MultiScale:
-        """The bijector image -> list of n_levels latents; with `ycond`, see `flow(y)`."""
+        """The bijector image -> list of n_levels latents; with `ycond`, see `flow(y)`.
+
+        With `context_shape`, its methods take the context: `forward(x, context=c)`.
+        """
         return self.flow()
 
-    def distribution(self, y=None, temperature=1.0, name=None) -> tfd.TransformedDistribution:
+    def distribution(self, y=None, temperature=1.0, context=None, name=None) -> tfd.TransformedDistribution:
         """Returns the distribution of dequantised images.
 
         Its samples know their log-density: `log_prob` of a tensor that `sample` returned inverts nothing. A
@@ -154,6 +171,9 @@ class Glow(tf.Module):
             temperature: float scalar, or [B], finite and at least 0: scales the latents' standard deviation
                 (section 6.2). A tf.Variable, or a `tfp.util.DeferredTensor`, is read whenever the
                 distribution is asked, and has a gradient. At 0 there are samples, but no density.
+            context: float [..., *context_shape]; only with `context_shape`. Its batch axes, with the labels',
+                are the batch shape. Without one, the methods take it: `log_prob(x, bijector_kwargs={"glow":
+                {"context": c}})`, and `sample` likewise.
             name: of the distribution. TFP makes one up unless given, which may be that of another one in a
                 joint distribution.
 
@@ -161,27 +181,34 @@ class Glow(tf.Module):
             A `tfd.TransformedDistribution`, event shape [height, width, n_channels].
 
         Raises:
-            ValueError: as `flow`; if the temperature is negative or no finite number, or its shape doesn't
-                fit the labels.
+            ValueError: as `flow`; if the temperature is negative or no finite number, or the shapes of
+                temperature, labels and the context's batch don't fit.
         """
-        labels = self._labels(y)
+        labels, context = self._labels(y), self._bound_context(context)
         return tfd.TransformedDistribution(
-            distribution=self._base(labels, temperature),
-            bijector=tfb.Invert(self._flow(labels, self.config.memory, 0)),
+            distribution=self._base(labels, context, temperature),
+            bijector=tfb.Invert(self._flow(labels, context, self.config.memory, 0)),
             name=name,
         )
 
-    def _base(self, labels, temperature):
+    def _base(self, labels, context, temperature):
         scale = inputs.temperature(temperature, self._dtype)
         static, batch = scale.shape, tf.shape(scale)
-        if labels is not None:
+        others = {} if labels is None else {"labels": (labels.shape, tf.shape(labels))}
+        if context is not None:
+            n = len(self.config.context_shape)
+            of_context = tf.TensorShape(context.shape)[:-n], tf.shape(context)[:-n]
+            others["contexts"] = of_context
+        for name, (its_static, its_batch) in others.items():
             try:
-                static = tf.broadcast_static_shape(static, labels.shape)
+                static = tf.broadcast_static_shape(static, its_static)
             except ValueError as error:
                 raise ValueError(
-                    f"A temperature of shape {scale.shape} doesn't fit labels of shape {labels.shape}."
+                    f"A temperature of shape {scale.shape} doesn't fit {name} of shape {its_static}."
+                    if scale.shape.rank
+                    else f"Labels of shape {labels.shape} don't fit contexts of shape {its_static}."
                 ) from error
-            batch = tf.broadcast_dynamic_shape(batch, tf.shape(labels))
+            batch = tf.broadcast_dynamic_shape(batch, its_batch)
 
         def part(event):
             shape = [*static, *event]
@@ -214,6 +241,30 @@ class Glow(tf.Module):
             raise ValueError("This Glow isn't conditioned on labels (ycond is False): it takes no y.")
         return None
 
+    def _context(self, context, n_images=None):
+        """Returns the context in the model's dtype, or None for a model without one."""
+        shape = self.config.context_shape
+        if not shape:
+            if context is not None:
+                raise ValueError(
+                    "This Glow isn't conditioned on a context (context_shape is ()): it takes none."
+                )
+            return None
+        if context is None:
+            raise ValueError(
+                f"This Glow is conditioned on a context of the shape {shape}: context is missing."
+            )
+        return inputs.context(context, shape, self._dtype, n_images)
+
+    def _bound_context(self, context):
+        """Returns what a flow is bound to: as `_context`; None leaves it to the flow's methods."""
+        if context is None:
+            return None
+        if not may_change(context):
+            return self._context(context)
+        self._context(tf.convert_to_tensor(context))
+        return as_parameter(context, tf.as_dtype(self._dtype))
+
     def dequantize(self, images, noise=None, seed=None) -> tf.Tensor:
         """Returns x', the dequantised images, float [B, height, width, n_channels].
 
@@ -241,7 +292,7 @@ class Glow(tf.Module):
 
     # --- What one does with it ---
 
-    def initialize(self, images, y=None, noise=None) -> None:
+    def initialize(self, images, y=None, noise=None, context=None) -> None:
         """Data-dependent initialisation, in the order of the flow, coupling networks included.
 
         Args:
@@ -249,6 +300,8 @@ class Glow(tf.Module):
                 says so if all of them are in one bin.
             y: int labels [B]; not used, as in the original, where no normalisation depends on it.
             noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
+            context: float [B, *context_shape], or [*context_shape] for all; zeros unless given. Nothing in a
+                new model depends on it.
 
         Raises:
             ValueError: if there are no images, or values within the flow don't differ, or aren't finite, so
@@ -257,8 +310,11 @@ class Glow(tf.Module):
         del y
         images = tf.convert_to_tensor(images)
         x = self.dequantize(images, noise)
+        if context is None and self.config.context_shape:
+            context = tf.zeros(self.config.context_shape, self._dtype)
+        context = self._context(context, _batch(x))
         if not tf.executing_eagerly():
-            self._initialize(x)
+            self._initialize(x, context)
             return
         if not tf.size(x):
             raise ValueError(f"Data-dependent initialisation needs images, got none: shape {x.shape}.")
@@ -267,7 +323,7 @@ class Glow(tf.Module):
             (level, key) for level in self.levels for key in level if key.endswith(("_b", "_logs"))
         ]
         before = [tf.identity(level[key]) for level, key in initialized]
-        self._initialize(x)
+        self._initialize(x, context)
         problem = self._initialization_problem()
         if problem:
             for (level, key), value in zip(initialized, before, strict=True):
@@ -302,12 +358,12 @@ class Glow(tf.Module):
         return None
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _initialize(self, x):
+    def _initialize(self, x, context=None):
         z = x
         for level in range(self.config.n_levels):
-            z = self._scan(level).initialize(Squeeze().forward(z))
+            z = self._scan(level).initialize(Squeeze().forward(z), context)
             if level < self.config.n_levels - 1:
-                z, _ = self.splits[level].forward(z)
+                z, _ = self.splits[level].forward(z, context=context)
 
     def _latents_and_log_prob(self, flow, x):
         eps = flow.forward(x)
@@ -315,7 +371,7 @@ class Glow(tf.Module):
         normal -= 0.5 * math.log(2 * math.pi) * self.config.n_dims
         return eps, normal + flow.forward_log_det_jacobian(x)
 
-    def bits_per_dim(self, images, y=None, noise=None, seed=None) -> tf.Tensor:
+    def bits_per_dim(self, images, y=None, noise=None, seed=None, context=None) -> tf.Tensor:
         """Returns bits per dimension of each image, float32 [B].
 
         Args:
@@ -323,20 +379,25 @@ class Glow(tf.Module):
             y: int labels [B] or scalar; only with `ycond`.
             noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself, nothing is random then.
             seed: for new noise: an integer of any type, or a pair of them. The same number is the same seed.
+            context: float [B, *context_shape], or [*context_shape] for all; only with `context_shape`.
 
         Raises:
-            TypeError: if images aren't uint8, labels not integers, or noise not floating.
-            ValueError: if images, labels or noise have another shape, or are out of range; if labels are
-                missing, or there are some though the model isn't conditioned on them.
+            TypeError: if images aren't uint8, labels not integers, noise or context not floating.
+            ValueError: if images, labels, noise or context have another shape, or are out of range; if labels
+                or a context are missing, or there are some though the model isn't conditioned on them.
         """
         x = self.dequantize(images, noise, seed)
-        _, log_prob = self._latents_and_log_prob(self._inference_flow(self._labels(y, _batch(x))), x)
+        _, log_prob = self._latents_and_log_prob(self._inference_flow(*self._conditions(y, context, x)), x)
         return tf.cast(self._bits(log_prob), tf.float32)
 
     def _bits(self, log_prob):
         return quantization.bits_per_dim(log_prob, self.config.n_dims, self.config.n_bits_x)
 
-    def losses(self, images, y=None, weight_y=0.0, noise=None) -> dict[str, tf.Tensor]:
+    def _conditions(self, y, context, x):
+        """Returns labels and context for images or latents x, None for what the model doesn't depend on."""
+        return self._labels(y, _batch(x)), self._context(context, _batch(x))
+
+    def losses(self, images, y=None, weight_y=0.0, noise=None, context=None) -> dict[str, tf.Tensor]:
         """Returns the original's training loss and its parts, each float [B].
 
         Args:
@@ -344,6 +405,8 @@ class Glow(tf.Module):
             y: int labels [B] or scalar; only with `ycond`.
             weight_y: float, at least 0, the weight of the classifier's loss; 0 leaves the classifier out.
             noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
+            context: float [B, *context_shape], or [*context_shape] for all; only with `context_shape`. It has
+                a gradient.
 
         Returns:
             A dict: loss = bits_x + weight_y * bits_y; bits_x, bits per dimension; bits_y, the
@@ -356,13 +419,13 @@ class Glow(tf.Module):
         """
         weight_y = inputs.require_number("weight_y", weight_y, 0)
         x = self.dequantize(images, noise)
-        labels = self._labels(y, _batch(x))
-        flow = self._training_flow(labels)
+        labels, context = self._conditions(y, context, x)
+        flow = self._training_flow(labels, context)
         eps, log_prob = self._latents_and_log_prob(flow, x)
         bits_x = self._bits(log_prob)
         if not (self.config.ycond and weight_y > 0):
             return dict(loss=bits_x, bits_x=bits_x, bits_y=0 * bits_x, pred_loss=1 + 0 * bits_x)
-        z = flow.top.inverse(eps[-1])
+        z = flow.top.inverse(eps[-1], context=context)
         w = self.classifier
         logits = tf.reduce_mean(z, [1, 2]) @ tf.convert_to_tensor(w["W"]) + w["b"]
         logits *= tf.exp(LOGSCALE_FACTOR * tf.convert_to_tensor(w["logs"]))
@@ -372,33 +435,35 @@ class Glow(tf.Module):
         wrong = tf.cast(tf.argmax(logits, -1) != labels, bits_x.dtype)
         return dict(loss=bits_x + weight_y * bits_y, bits_x=bits_x, bits_y=bits_y, pred_loss=wrong)
 
-    def encode(self, images, y=None, noise=None) -> list[tf.Tensor]:
+    def encode(self, images, y=None, noise=None, context=None) -> list[tf.Tensor]:
         """Returns the latents of images, the level that is split off first comes first.
 
         Args:
             images: uint8 [B, height, width, n_channels], 0 to 255: `n_bits_x` keeps the top bits.
             y: int labels [B] or scalar; only with `ycond`.
             noise: float, the shape of `images`, in [0, 2^-n_bits_x): u itself; new unless given.
+            context: float [B, *context_shape], or [*context_shape] for all; only with `context_shape`.
 
         Raises:
             TypeError, ValueError: as `bits_per_dim`.
         """
         x = self.dequantize(images, noise)
-        return self._inference_flow(self._labels(y, _batch(x))).forward(x)
+        return self._inference_flow(*self._conditions(y, context, x)).forward(x)
 
-    def decode_float(self, eps, y=None) -> tf.Tensor:
+    def decode_float(self, eps, y=None, context=None) -> tf.Tensor:
         """Returns the dequantised images of latents, float [B, height, width, n_channels].
 
         Args:
             eps: list of n_levels float [B, *shape].
             y: int labels [B] or scalar; only with `ycond`.
+            context: float [B, *context_shape], or [*context_shape] for all; only with `context_shape`.
 
         Raises:
-            ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`; for labels,
-                as `bits_per_dim`.
+            ValueError: if the latents aren't as many, or not as large, as `config.eps_shapes`; for labels and
+                context, as `bits_per_dim`.
         """
         eps = self._latents(eps)
-        return self._inference_flow(self._labels(y, _batch(eps[-1]))).inverse(eps)
+        return self._inference_flow(*self._conditions(y, context, eps[-1])).inverse(eps)
 
     def _latents(self, eps) -> list[tf.Tensor]:
         shapes = self.config.eps_shapes
@@ -414,11 +479,11 @@ class Glow(tf.Module):
             )
         return eps
 
-    def decode(self, eps, y=None) -> tf.Tensor:
+    def decode(self, eps, y=None, context=None) -> tf.Tensor:
         """Returns the images of latents, uint8 [B, height, width, n_channels]; see `decode_float`."""
-        return quantization.postprocess(self.decode_float(eps, y), self.config.n_bits_x)
+        return quantization.postprocess(self.decode_float(eps, y, context), self.config.n_bits_x)
 
-    def sample(self, n, y=None, temperature=0.7, seed=None) -> tf.Tensor:
+    def sample(self, n, y=None, temperature=0.7, seed=None, context=None) -> tf.Tensor:
         """Returns new images, uint8 [n, height, width, n_channels].
 
         Args:
@@ -426,11 +491,12 @@ class Glow(tf.Module):
             y: int labels [n] or scalar; only with `ycond`.
             temperature: float scalar or [n], at least 0; the paper shows 0.7 (section 6.2).
             seed: an integer of any type, or a pair of them. The same number gives the same images.
+            context: float [n, *context_shape], or [*context_shape] for all; only with `context_shape`.
 
         Raises:
             TypeError: if n or labels aren't integers.
-            ValueError: if n or the temperature is negative, or the temperature isn't finite; for labels, as
-                `bits_per_dim`.
+            ValueError: if n or the temperature is negative, or the temperature isn't finite; for labels and
+                context, as `bits_per_dim`.
         """
         n = inputs.n_samples(n)
         scale = tf.broadcast_to(inputs.temperature(temperature, self._dtype, n), [n])[:, None, None, None]
@@ -439,7 +505,7 @@ class Glow(tf.Module):
             scale * tf.random.stateless_normal([n, *shape], s, dtype=self._dtype)
             for shape, s in zip(self.config.eps_shapes, seeds, strict=True)
         ]
-        return self.decode(eps, y)
+        return self.decode(eps, y, context)
 
     def flatten_latents(self, eps) -> tf.Tensor:
         """Returns the latents as float [B, M], in the order of `eps`, each in row-major order.

@@ -1,4 +1,4 @@
-"""What a Glow is given besides images, checked: labels, noise, seeds, temperatures, numbers.
+"""What a Glow is given besides images, checked: labels, contexts, noise, seeds, temperatures, numbers.
 
 What is known while Python runs is refused there, by a ValueError that says what was given and what is
 allowed; what only the run of a graph knows, by that run, as a tf.errors.InvalidArgumentError.
@@ -118,6 +118,51 @@ def labels(y, n_y: int, n_images=None) -> tf.Tensor:
         checks.append(tf.debugging.assert_less(y, tf.constant(n_y, tf.int64), message))
     y = _after(checks, y)
     return tf.broadcast_to(y, [n_images]) if y.shape.rank is None and n_images is not None else y
+
+
+def context(value, shape: tuple[int, ...], dtype, n_images=None) -> tf.Tensor:
+    """Returns contexts in `dtype`, [B, *shape], or [*shape], which is one for all.
+
+    Args:
+        value: floats: a list, an array or a tensor.
+        shape: of one context.
+        dtype: of the result.
+        n_images: B, an int or an integer scalar tensor, where images or latents say it; None is any, with any
+            number of batch axes.
+
+    Raises:
+        WrongTypeError: if they aren't floating.
+        ValueError: if they have another shape.
+    """
+    words = ", ".join(map(str, shape))
+    rule = f"context must be floats [B, {words}], one for each of the B images, or [{words}], for all"
+    c = _tensor("context", value, f"floats of the shape [B, {words}]")
+    if not c.dtype.is_floating:
+        raise WrongTypeError(f"{rule}; got {c.dtype.name} of shape {c.shape}.")
+    n = len(shape)
+    ranks = None if n_images is None else (n, n + 1)
+    rank = c.shape.rank
+    if rank is not None and (
+        rank < n or (ranks and rank not in ranks) or not c.shape[rank - n :].is_compatible_with(shape)
+    ):
+        raise ValueError(f"{rule}; got shape {c.shape}.")
+    checks = []
+    if not c.shape[-n:].is_fully_defined():
+        fits = tf.reduce_all(tf.equal(tf.shape(c)[-n:], shape))
+        checks.append(tf.debugging.Assert(fits, [f"{rule}; got shape", tf.shape(c)]))
+    if n_images is not None and rank != n:
+        known = tf.get_static_value(n_images)
+        if rank is not None and None not in (known, c.shape[0]):
+            if c.shape[0] != known:
+                raise ValueError(f"{rule}; got {c.shape[0]} contexts for {known} images.")
+        else:
+            given = tf.where(tf.rank(c) == n, n_images, tf.shape(c)[0])
+            checks.append(tf.debugging.assert_equal(given, n_images, f"{rule}: their numbers differ."))
+            checks.append(tf.debugging.assert_less(tf.rank(c), n + 2, f"{rule}."))
+    c = tf.cast(_after(checks, c), dtype)
+    if rank is not None:
+        c.set_shape([*c.shape[: rank - n], *shape])
+    return tf.broadcast_to(c, [n_images, *shape]) if rank is None and n_images is not None else c
 
 
 def noise(u, x, n_bits: int) -> tf.Tensor:

@@ -98,15 +98,17 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         index = self._index_dict[self._var_key(variable)]
         if self.weight_factor != 1.0:
             variable.assign(variable * tf.cast(self.weight_factor, dtype))
+        zero = tf.zeros_like(step_size)
         self._apply(
-            variable,
-            self._moments_1[index],
-            self._moments_2[index],
-            tf.convert_to_tensor(gradient),
-            step_size,
-            beta_1,
-            beta_2,
-            tf.cast(self.epsilon, dtype),
+            var=variable.handle,
+            m=self._moments_1[index].handle,
+            v=self._moments_2[index].handle,
+            grad=tf.convert_to_tensor(gradient),
+            lr=step_size,
+            beta1=beta_1,
+            beta2=beta_2,
+            beta1_power=zero,  # The powers are in the step size.
+            epsilon=tf.cast(self.epsilon, dtype),
         )
         average = self._averages[index]
         # average -= (1 - beta_2) * (average - variable), in one pass over the average.
@@ -115,8 +117,8 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         )
 
     @abc.abstractmethod
-    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
-        """Updates the variable and its two moments."""
+    def _apply(self, **operands):
+        """Updates a variable and its two moments by a kernel of TensorFlow, which takes these operands."""
 
     def get_config(self):
         """Returns what `from_config` makes an equal optimizer of."""
@@ -136,7 +138,6 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         }
 
 
-# The powers are in the step size: TF's kernels are told that they are 0.
 @tf_keras.saving.register_keras_serializable(package="glow_tf")
 class Adamax(_AveragingOptimizer):
     """The original's "adamax".
@@ -163,18 +164,8 @@ class Adamax(_AveragingOptimizer):
     ```
     """
 
-    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
-        tf.raw_ops.ResourceApplyAdaMax(
-            var=variable.handle,
-            m=m.handle,
-            v=v.handle,
-            beta1_power=tf.zeros_like(step_size),
-            lr=step_size,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=epsilon,
-            grad=gradient,
-        )
+    def _apply(self, **operands):
+        tf.raw_ops.ResourceApplyAdaMax(**operands)
 
 
 @tf_keras.saving.register_keras_serializable(package="glow_tf")
@@ -203,20 +194,8 @@ class Adam(_AveragingOptimizer):
     ```
     """
 
-    def _apply(self, variable, m, v, gradient, step_size, beta_1, beta_2, epsilon):
-        zero = tf.zeros_like(step_size)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=m.handle,
-            v=v.handle,
-            beta1_power=zero,
-            beta2_power=zero,
-            lr=step_size,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=epsilon,
-            grad=gradient,
-        )
+    def _apply(self, **operands):
+        tf.raw_ops.ResourceApplyAdam(beta2_power=operands["beta1_power"], **operands)
 
 
 @tf_keras.saving.register_keras_serializable(package="glow_tf")

@@ -116,6 +116,11 @@ def as_batch(x, n: int, n_channels=None):
     return batch
 
 
+def image_size(x):
+    """Returns the height and the width of images [N, H, W, C], static where they are known."""
+    return [x.shape[i] or tf.shape(x)[i] for i in (1, 2)]
+
+
 def told_shape(x, shape):
     """Returns x, which has the static `shape` from here on; that is told, not checked."""
     x.set_shape(shape)

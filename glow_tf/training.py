@@ -61,6 +61,9 @@ class GlowModel(tf_keras.Model):
     is given, it is drawn anew at every step. Where it comes with the data, as in every run of
     `experiments.train`, a step is a function of its batch, and two replicas see what one would.
 
+    With a context, a dict {"images": images, "context": context} is in the place of the images; context is
+    float [B, *context_shape].
+
     The metrics are the means, by the weights, over all examples of the four statistics of `Glow.losses`;
     bits_x is bits per dimension. The loss that is trained is sum(weights * loss) / `global_batch_size`. An
     example of weight 0 only fills up a batch, for as many examples on every replica.
@@ -127,15 +130,21 @@ class GlowModel(tf_keras.Model):
         return list(self._means.values())
 
     def _unpack(self, data):
-        """Returns images, labels, noise and weights, None for what isn't there."""
+        """Returns images, labels, noise, context and weights, None for what isn't there."""
         parts = list(data) if isinstance(data, (tuple, list)) else [data]
         if len(parts) == 1 and isinstance(parts[0], (tuple, list)):  # Of `fit((images, labels, noise))`.
             parts = list(parts[0])
-        if not 1 <= len(parts) <= 4 or not all(part is None or tf.is_tensor(part) for part in parts):
+        context = None
+        if parts and isinstance(parts[0], dict) and set(parts[0]) == {"images", "context"}:
+            context = parts[0]["context"]
+            parts[0] = parts[0]["images"]
+        tensors = all(part is None or tf.is_tensor(part) for part in [*parts, context])
+        if not 1 <= len(parts) <= 4 or not tensors:
             given = tf.nest.map_structure(lambda part: getattr(part, "shape", part), data)
             raise ValueError(
                 "GlowModel takes images, (images, labels), (images, labels, noise), (images, labels, "
-                f"weights) or (images, labels, noise, weights), got {given}."
+                "weights) or (images, labels, noise, weights), where images may be a dict of images and "
+                f"context, got {given}."
             )
         if len(parts) == 3 and parts[2] is not None:
             parts[2:] = self._noise_and_weights(parts[0], parts[2])
@@ -145,7 +154,7 @@ class GlowModel(tf_keras.Model):
                 f"The weights of examples must have the shape [B], one per image, got {weights.shape} for "
                 f"images of shape {images.shape}."
             )
-        return images, labels if self.glow.config.ycond else None, noise, weights
+        return images, labels if self.glow.config.ycond else None, noise, context, weights
 
     def _noise_and_weights(self, images, third):
         """Returns noise and weights, of which `third` is one; its rank says which."""
@@ -161,28 +170,28 @@ class GlowModel(tf_keras.Model):
         ones = lambda: tf.ones(tf.shape(images)[:1], dtype)
         return noise, tf.cond(is_noise, ones, lambda: tf.ensure_shape(third, [None]))
 
-    def _divided(self, images, labels, noise):
+    def _divided(self, images, labels, noise, context):
         """Returns how a batch is divided, None if it isn't, and what of it is."""
         n = images.shape[0]
         if self.micro_batch is None or (n is not None and n <= self.micro_batch):
-            return None, [images, labels, noise]
+            return None, [images, labels, noise, context]
         if noise is None:  # Drawn for all, as it would be without parts.
             seed, n_bits = inputs.stateless_seed(), self.glow.config.n_bits_x
             dtype = self.glow.config.variable_dtype
             noise = quantization.dequantization_noise(tf.shape(images), n_bits, seed, dtype)
         if labels is not None and labels.shape.rank == 0:
             labels = tf.fill(tf.shape(images)[:1], labels)
-        return MicroBatches(_n_examples(images), self.micro_batch), [images, labels, noise]
+        return MicroBatches(_n_examples(images), self.micro_batch), [images, labels, noise, context]
 
-    def _statistics(self, images, labels, noise):
+    def _statistics(self, images, labels, noise, context):
         """Returns `Glow.losses`, [4, B] in the order of STATISTICS."""
-        losses = self.glow.losses(images, labels, self.weight_y, noise)
+        losses = self.glow.losses(images, labels, self.weight_y, noise, context)
         return tf.stack([losses[name] for name in STATISTICS])
 
-    def _losses_and_gradients(self, images, labels, noise, weights, n_examples):
+    def _losses_and_gradients(self, images, labels, noise, context, weights, n_examples):
         """Returns `_statistics`, and the gradients of the sum of weights * loss / n_examples."""
         with tf.GradientTape() as tape:
-            losses = self._statistics(images, labels, noise)
+            losses = self._statistics(images, labels, noise, context)
             loss = losses[0] if weights is None else losses[0] * tf.cast(weights, losses.dtype)
             loss = tf.reduce_sum(loss) / tf.cast(n_examples, losses.dtype)
         return losses, tape.gradient(loss, self.trainable_variables)
@@ -236,10 +245,14 @@ class GlowModel(tf_keras.Model):
     def predict_step(self, data):
         """Returns bits per dimension, float32 [B]; the class says what `data` may be."""
         *batch, _ = self._unpack(data)
-        return self._part_by_part(lambda *part: self.glow.bits_per_dim(*part)[None], batch, 1, tf.float32)[0]
+
+        def bits(images, labels, noise, context):
+            return self.glow.bits_per_dim(images, labels, noise, context=context)[None]
+
+        return self._part_by_part(bits, batch, 1, tf.float32)[0]
 
     def _part_by_part(self, function, batch, n_rows, dtype):
-        """Returns function(images, labels, noise), [n_rows, B] in `dtype`, of a batch."""
+        """Returns function(images, labels, noise, context), [n_rows, B] in `dtype`, of a batch."""
         parts, batch = self._divided(*batch)
         if parts is None:
             return function(*batch)

@@ -1,7 +1,9 @@
 """Shared by the tests."""
 
+import fcntl
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -34,9 +36,16 @@ def two_replicas():
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory) -> pathlib.Path:
-    """The logdir of a short run on the digits, made by the command itself."""
+    """The logdir of a short run on the digits, made by the command itself; a copy for each worker."""
     from tests.support import commands
 
-    logdir = tmp_path_factory.mktemp("runs") / "digits"
-    commands.run("train", "--logdir", logdir, *commands.SHORT_RUN)
-    return logdir
+    folder = tmp_path_factory.getbasetemp()
+    everybodys = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    made = everybodys / "digits"
+    with (everybodys / "digits.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Whoever comes first makes it.
+        if not made.exists():
+            logdir = tmp_path_factory.mktemp("runs") / "digits"
+            commands.run("train", "--logdir", logdir, *commands.SHORT_RUN)
+            logdir.rename(made)
+    return pathlib.Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / "digits"))

@@ -1,5 +1,6 @@
 """What was measured, as tables in Markdown and as a picture."""
 
+import contextlib
 import pathlib
 import statistics
 
@@ -39,7 +40,7 @@ def of_depths(sweep: dict[int, dict], large: dict[int, dict]) -> str:
     rows = [["W=128 B=16", *(f"K={depth}" for depth in sweep)]]
     for title, value in (
         ("seconds to build and make the first step", lambda r: f"{r['build_s'] + r['first_step_s']:.1f}"),
-        ("peak RSS, MB", lambda r: f"{r['peak_rss_mb']:.0f}"),
+        ("peak RSS, MiB", lambda r: f"{r['peak_rss_mb']:.0f}"),
     ):
         for name in names:
             cells = [value(results[name]) if name in results else "" for results in sweep.values()]
@@ -68,15 +69,15 @@ def of_ways(groups: dict[str, dict]) -> str:
 def of_memory(results: dict[str, dict]) -> str:
     """Returns the Markdown table of peak memory."""
     names = list(dict.fromkeys(name for found in results.values() for name in found))
-    rows = [["peak RSS, GB", *results]]
+    rows = [["peak RSS, GiB", *results]]
     for name in names:
         cells = (found.get(name) for found in results.values())
-        rows.append([name, *(f"{cell['peak_rss_mb'] / 1000:.1f}" if cell else "" for cell in cells)])
+        rows.append([name, *(f"{cell['peak_rss_mb'] / 1024:.1f}" if cell else "" for cell in cells)])
     return _markdown(rows)
 
 
 def activations(small: dict, large: dict) -> float:
-    """Returns the memory that one more image takes, in MB."""
+    """Returns the memory that one more image takes, in MiB."""
     return (large["peak_rss_mb"] - small["peak_rss_mb"]) / (large["batch"] - small["batch"])
 
 
@@ -85,63 +86,66 @@ def _markdown(rows) -> str:
     return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
 
 
-def plot(sweep: dict[int, dict], file: pathlib.Path):
-    """Draws time and memory against the depth."""
+@contextlib.contextmanager
+def _figure(file, title, **size_and_axes):
+    """Gives a new figure's axes, each with a grid and from 0 up, and saves the figure."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for name in (CONVOLUTIONS, "Glow, store", DEFAULT, "tfb.Glow"):
-        depths = [depth for depth, results in sweep.items() if name in results]
-        results = [sweep[depth][name] for depth in depths]
-        style = dict(marker="o", label=name, color="grey" if name == CONVOLUTIONS else None)
-        times.plot(depths, [statistics.median(r["seconds"]) for r in results], **style)
-        memory.plot(depths, [r["peak_rss_mb"] for r in results], **style)
-    for axes, title in ((times, "seconds per training step"), (memory, "peak RSS, MB")):
-        axes.set(xlabel="depth K (steps of flow per level)", title=title, ylim=(0, None))
-        axes.grid(alpha=0.3)
-    times.legend()
-    figure.suptitle("32x32x3, three levels, width 128, batch 16, float32, one core")
+    figure, axes = pyplot.subplots(layout="constrained", **size_and_axes)
+    yield axes
+    for ax in figure.axes:
+        ax.set(ylim=(0, None))
+        ax.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.suptitle(title)
     figure.savefig(file, dpi=120)
+
+
+def _style(name):
+    return dict(marker="o", label=name, color="grey" if name == CONVOLUTIONS else None)
+
+
+def _seconds(result):
+    return statistics.median(result["seconds"])
+
+
+def plot(sweep: dict[int, dict], file: pathlib.Path):
+    """Draws time and memory against the depth."""
+    title = "32x32x3, three levels, width 128, batch 16, float32, one core"
+    with _figure(file, title, ncols=2, figsize=(10, 4)) as (times, memory):
+        for name in (CONVOLUTIONS, "Glow, store", DEFAULT, "tfb.Glow"):
+            found = {depth: results[name] for depth, results in sweep.items() if name in results}
+            times.plot(list(found), list(map(_seconds, found.values())), **_style(name))
+            memory.plot(list(found), [r["peak_rss_mb"] for r in found.values()], **_style(name))
+        label = "depth K (steps of flow per level)"
+        times.set(xlabel=label, title="seconds per training step")
+        memory.set(xlabel=label, title="peak RSS, MiB")
 
 
 def plot_cores(sweep: dict[int, dict], file: pathlib.Path):
     """Draws the time of a training step against the number of cores."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    for name in sweep[1]:
-        times = [statistics.median(results[name]["seconds"]) for results in sweep.values()]
-        axes.plot(list(sweep), times, marker="o", label=name, color="grey" if name == CONVOLUTIONS else None)
-    axes.set(xlabel="cores", title="seconds per training step", xticks=list(sweep), ylim=(0, None))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.suptitle("32x32x3, three levels, K=8, width 128, batch 16, float32")
-    figure.savefig(file, dpi=120)
+    with _figure(file, "32x32x3, three levels, K=8, width 128, batch 16, float32", figsize=(5, 4)) as axes:
+        for name in sweep[1]:
+            axes.plot(list(sweep), [_seconds(results[name]) for results in sweep.values()], **_style(name))
+        axes.set(xlabel="cores", title="seconds per training step", xticks=list(sweep))
 
 
 def plot_memory(results: dict[str, dict], file: pathlib.Path):
     """Draws peak memory against the depth and against the images' size."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     found = [r for results_of in results.values() for r in results_of.values()]
-    for ax, x, label, fixed in (
-        (axes[0], "depth", "depth K (steps of flow per level), 256x256", dict(size=256)),
-        (axes[1], "size", "height and width, K=16", dict(depth=16)),
-    ):
-        for model in dict.fromkeys(r["model"] for r in found):
-            points = sorted(
-                (r[x], r["peak_rss_mb"] / 1000)
-                for r in found
-                if r["model"] == model and fixed.items() <= r.items()
-            )
-            ax.plot(*zip(*points, strict=True), marker="o", label=model)
-        ax.set(xlabel=label, ylim=(0, None))
-        ax.grid(alpha=0.3)
-    axes[0].set(ylabel="peak RSS of a training step, GB")
-    axes[0].legend()
-    figure.suptitle("three levels, width 256, batch 8, float32")
-    figure.savefig(file, dpi=120)
+    title = "three levels, width 256, batch 8, float32"
+    with _figure(file, title, ncols=2, figsize=(10, 4), sharey=True) as axes:
+        for ax, x, label, fixed in (
+            (axes[0], "depth", "depth K (steps of flow per level), 256x256", dict(size=256)),
+            (axes[1], "size", "height and width, K=16", dict(depth=16)),
+        ):
+            for model in dict.fromkeys(r["model"] for r in found):
+                points = sorted(
+                    (r[x], r["peak_rss_mb"] / 1024)
+                    for r in found
+                    if r["model"] == model and fixed.items() <= r.items()
+                )
+                ax.plot(*zip(*points, strict=True), **_style(model))
+            ax.set(xlabel=label)
+        axes[0].set(ylabel="peak RSS of a training step, GiB")

@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 
 from experiments.cli import UsageError
-from experiments.data import embedded, image_folder, tfds_source, tfrecords
+from experiments.data import embedded, idx, image_folder, tfds_source, tfrecords
 from experiments.data.sources import Files, Images
 
 ALL = -1  # As many test images as there are.
@@ -68,8 +68,25 @@ def _folder(hyperparameters, split, skip_corrupt, **_):
 def _tfds(name, hyperparameters, split, download, padding=0, copies=1, **_):
     """Opens a small dataset of TFDS; `padding` black pixels on each side, `copies` of each channel."""
     data = tfds_source.in_memory(name, split, hyperparameters.data_dir, download, hyperparameters.n_y)
-    images = np.pad(data.images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return Images(np.tile(images, (1, 1, 1, copies)), data.labels)
+    return Images(np.tile(_padded(data.images, padding), (1, 1, 1, copies)), data.labels)
+
+
+def _padded(images, padding):
+    return np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+
+def _fashion_mnist(hyperparameters, split, download, **_):
+    """Opens files in MNIST's format, in --data_dir or where Debian puts them; else TFDS' dataset."""
+    h = hyperparameters
+    files = idx.find(pathlib.Path(h.data_dir) if h.data_dir else DEBIAN_FASHION_MNIST, split)
+    if not files:
+        return _tfds("fashion_mnist", h, split, download, padding=2)
+    data = idx.read(files, h.n_y)
+    return Images(_padded(data.images, 2), data.labels)
+
+
+# Of the package dataset-fashion-mnist.
+DEBIAN_FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
 
 def _records(hyperparameters, split, download, skip_corrupt, random_crop=False, otherwise=None):
@@ -133,6 +150,15 @@ PROBLEMS = {
     ),
     "folder": Problem(
         open=_folder, image_size=32, gray=True, n_test=ALL, n_y=1, classes=image_folder.classes
+    ),
+    "fashion_mnist": Problem(
+        open=_fashion_mnist,
+        image_size=32,
+        n_channels=1,
+        n_test=10000,
+        n_y=10,
+        most_dal=1,
+        defaults=dict(dal=0, n_train=60000, depth=8, width=128, learntop=True, flow_coupling="affine"),
     ),
     # The original's. Its MNIST is padded to 32x32, and has three equal channels.
     "mnist": Problem(

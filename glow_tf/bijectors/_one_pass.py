@@ -5,6 +5,7 @@ import abc
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from glow_tf import context as contexts
 from glow_tf.shapes import require_event
 
 
@@ -15,7 +16,47 @@ class OnePassBijector(tfp.bijectors.Bijector):
     of the *forward* direction, one number per batch member. The log-det is left where
     `tfb.Bijector` looks for it (the entry "ildj" of the bijector cache), so that
     `forward_log_det_jacobian(x)` after `forward(x)` costs nothing, as does `log_prob(sample())`.
+
+    Each method takes `context=`, if the bijector depends on one. TFP's cache knows a result by its input and
+    its context: two contexts share none. It knows tensors, not values: a context that is given as an array
+    or a tf.Variable, which may change, is another one at each call.
     """
+
+    @property
+    def context_ndims(self) -> int | None:
+        """The axes of a context: 1, a vector [..., C]; 3, an image [..., h, w, C]; None: it takes none."""
+        return None
+
+    def _checked_context(self, context):
+        """Returns a context as a tensor; raises a ValueError if there mustn't be one like this."""
+        return contexts.checked(self.name, context, self.dtype, self.context_ndims)
+
+    def _with_tensors(self, kwargs):
+        """Returns keyword arguments as the cache should know them.
+
+        Those of `bijector_kwargs` may stand under the bijector's own name, as in a `tfb.Chain`: so they are
+        right wherever it stands.
+        """
+        own = kwargs.pop(self.name, {})
+        kwargs |= own if isinstance(own, dict) else {self.name: own}
+        context = kwargs.pop("context", None)
+        return kwargs if context is None else kwargs | {"context": self._checked_context(context)}
+
+    def forward(self, x, name="forward", **kwargs):
+        """See `tfb.Bijector`; `context` is what the bijector depends on besides x, if it does."""
+        return super().forward(x, name=name, **self._with_tensors(kwargs))
+
+    def inverse(self, y, name="inverse", **kwargs):
+        """See `tfb.Bijector`, and `forward`."""
+        return super().inverse(y, name=name, **self._with_tensors(kwargs))
+
+    def forward_log_det_jacobian(self, x, event_ndims=None, name="forward_log_det_jacobian", **kwargs):
+        """See `tfb.Bijector`, and `forward`."""
+        return super().forward_log_det_jacobian(x, event_ndims, name, **self._with_tensors(kwargs))
+
+    def inverse_log_det_jacobian(self, y, event_ndims=None, name="inverse_log_det_jacobian", **kwargs):
+        """See `tfb.Bijector`, and `forward`."""
+        return super().inverse_log_det_jacobian(y, event_ndims, name, **self._with_tensors(kwargs))
 
     @abc.abstractmethod
     def _forward_and_log_det(self, x, **kwargs):
@@ -33,7 +74,7 @@ class OnePassBijector(tfp.bijectors.Bijector):
         """
         return False
 
-    def _constant_log_det(self, x):
+    def _constant_log_det(self, x, **kwargs):
         """Returns the log-det, without the value, for inputs or outputs with the shape and dtype of x."""
         raise NotImplementedError
 
@@ -59,12 +100,12 @@ class OnePassBijector(tfp.bijectors.Bijector):
 
     def _forward_log_det_jacobian(self, x, **kwargs):
         if self.has_constant_log_det:
-            return self._constant_log_det(x)
+            return self._constant_log_det(x, **kwargs)
         return self._forward_and_log_det(x, **kwargs)[1]
 
     def _inverse_log_det_jacobian(self, y, **kwargs):
         if self.has_constant_log_det:
-            return -self._constant_log_det(y)
+            return -self._constant_log_det(y, **kwargs)
         return -self._inverse_and_log_det(y, **kwargs)[1]
 
 

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import common_dtype
+from glow_tf.bijectors._parts import takes_context
+from glow_tf.context import as_tensor, with_context
 from glow_tf.shapes import require_event
 
 
@@ -39,6 +41,11 @@ class AffineCoupling(OnePassBijector):
     position is taken to be transformed by itself, and events are as large as the caller's
     `event_ndims` says.
 
+    `forward(x, context=c)`, and so the others, hands a context to the network, `network(x1, context=c)`. What
+    it is, a tensor or a dict of them, is the network's business; one that says by an attribute
+    `context_ndims` how many axes it has (1, a vector; 3, an image; as `CouplingNetwork`) gets x1 with the
+    batch axes of both.
+
     A `Glow` never runs this: `kernels.glow_step` computes a whole step at once. This is its definition.
 
     Example:
@@ -72,7 +79,8 @@ class AffineCoupling(OnePassBijector):
 
         Args:
             network: callable, float [..., C // 2] -> the channels named above. Variables of a
-                tf.Module are found; those of a Keras 3 layer are not.
+                tf.Module are found; those of a Keras 3 layer are not. With a parameter `context`, it may be
+                given one.
             additive: whether the second half is only shifted.
             log_scale: callable, of h[..., 1::2] to the log of the scale, for another scale than the paper's.
             dtype: of inputs and outputs; the network's `dtype`, or else float32, unless given.
@@ -112,12 +120,26 @@ class AffineCoupling(OnePassBijector):
         return self._additive
 
     @property
+    def context_ndims(self) -> int | None:
+        """The axes of a context, as the network says, or 1 if it doesn't; None if it takes none."""
+        if hasattr(self._network, "context_ndims"):
+            return self._network.context_ndims
+        return 1 if takes_context(self._network) else None
+
+    def _checked_context(self, context):
+        if hasattr(self._network, "context_ndims") or not takes_context(self._network):
+            return super()._checked_context(context)
+        if isinstance(context, dict):
+            return {key: as_tensor(value, self.dtype) for key, value in context.items()}
+        return as_tensor(context, self.dtype)
+
+    @property
     def has_constant_log_det(self) -> bool:
         """Whether the log-det is the same for all inputs: that of an additive coupling."""
         return self._additive
 
-    def _shift_and_log_scale(self, x1, n_rest):
-        h = self._network(x1)
+    def _shift_and_log_scale(self, x1, n_rest, context):
+        h = self._network(x1) if context is None else self._network(x1, context=context)
         wanted = n_rest if self._additive else 2 * n_rest
         if h.shape.rank == 0 or h.shape[-1] not in (None, wanted):
             raise ValueError(
@@ -145,8 +167,10 @@ class AffineCoupling(OnePassBijector):
             )
         return tf.broadcast_to(h, tf.concat([tf.shape(x1)[:-1], [n_channels]], 0))
 
-    def _halves(self, x):
+    def _halves(self, x, context):
         require_event(self.name, x, self.forward_min_event_ndims)
+        if context is not None and hasattr(self._network, "context_ndims"):
+            x, context = with_context(x, self.forward_min_event_ndims, context, self.context_ndims)
         n = x.shape[-1]
         if n is None:
             raise ValueError(
@@ -155,24 +179,25 @@ class AffineCoupling(OnePassBijector):
             )
         if n < 2:
             raise ValueError(f"AffineCoupling needs at least 2 channels in the last axis, got {n}.")
-        return x[..., : n // 2], x[..., n // 2 :]
+        return x[..., : n // 2], x[..., n // 2 :], context
 
     def _log_det(self, x, log_scale):
         if self._additive:
             return self._constant_log_det(x)
         return tf.reduce_sum(log_scale, list(range(-self.forward_min_event_ndims, 0)))
 
-    def _constant_log_det(self, x):
+    def _constant_log_det(self, x, context=None):
+        del context
         return batch_zeros(x, self.forward_min_event_ndims)
 
-    def _forward_and_log_det(self, x):
-        x1, x2 = self._halves(x)
-        shift, log_scale = self._shift_and_log_scale(x1, x2.shape[-1])
+    def _forward_and_log_det(self, x, context=None):
+        x1, x2, context = self._halves(x, context)
+        shift, log_scale = self._shift_and_log_scale(x1, x2.shape[-1], context)
         y2 = x2 + shift if self._additive else (x2 + shift) * tf.exp(log_scale)
         return tf.concat([x1, y2], -1), self._log_det(x, log_scale)
 
-    def _inverse_and_log_det(self, y):
-        y1, y2 = self._halves(y)
-        shift, log_scale = self._shift_and_log_scale(y1, y2.shape[-1])
+    def _inverse_and_log_det(self, y, context=None):
+        y1, y2, context = self._halves(y, context)
+        shift, log_scale = self._shift_and_log_scale(y1, y2.shape[-1], context)
         x2 = y2 - shift if self._additive else y2 * tf.exp(-log_scale) - shift
         return tf.concat([y1, x2], -1), self._log_det(y, log_scale)

@@ -6,6 +6,7 @@ import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
 from glow_tf.bijectors._parameters import as_parameter, require_positive_int
+from glow_tf.bijectors._parts import context_kwargs
 from glow_tf.bijectors.actnorm import ActNorm
 from glow_tf.bijectors.affine_coupling import COUPLINGS, LOG_SCALES, AffineCoupling
 from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
@@ -19,7 +20,7 @@ PERMUTATIONS = ("reverse", "shuffle", "invconv")
 
 
 class GlowStep(OnePassBijector):
-    """ActNorm, then a permutation of the channels, then AffineCoupling.
+    """ActNorm, then a permutation of the channels, then AffineCoupling, which may depend on a context.
 
     ```
     forward: y = coupling(permutation(actnorm(x)))
@@ -58,6 +59,7 @@ class GlowStep(OnePassBijector):
         coupling="affine",
         additive=False,
         parameters=None,
+        context_shape=(),
         compute_dtype=None,
         dtype="float32",
         seed=None,
@@ -74,6 +76,9 @@ class GlowStep(OnePassBijector):
             additive: bool, True for the coupling "additive".
             parameters: dict of tensors, tf.Variables or DeferredTensors, with the keys of
                 `initial_values`.
+            context_shape: of the context that the coupling network depends on, `forward(x, context=c)`: ()
+                for none, (C,) a vector, (h, w, C) an image, at the size of the step's images. With
+                `parameters`, `l_1_context_W` says it.
             compute_dtype: of the network's convolutions; the parameters' unless given.
             dtype: of the variables.
             seed: int, for the initial values; a new one at each call unless given.
@@ -91,9 +96,8 @@ class GlowStep(OnePassBijector):
             raise ValueError(f"coupling must be one of {COUPLINGS}, got {coupling!r}.")
         additive = bool(additive) or coupling == "additive"
         if parameters is None:
-            values = self.initial_values(
-                n_channels, width, permutation, additive, np.random.default_rng(seed)
-            )
+            rng = np.random.default_rng(seed)
+            values = self.initial_values(n_channels, width, permutation, additive, rng, context_shape)
             parameters = step_variables(values, dtype)
             arguments.update(parameters=parameters)  # A copy shares the variables.
         p = {key: as_parameter(value) for key, value in parameters.items()}
@@ -121,7 +125,7 @@ class GlowStep(OnePassBijector):
         )
 
     @staticmethod
-    def initial_values(n_channels, width, permutation, additive, rng) -> dict:
+    def initial_values(n_channels, width, permutation, additive, rng, context_shape=()) -> dict:
         """Returns new parameters of one step, arrays by name, before data-dependent initialisation."""
         c = require_positive_int("n_channels", n_channels)
         if c < 2:
@@ -133,7 +137,7 @@ class GlowStep(OnePassBijector):
         elif permutation == "shuffle":
             values["shuffle_indices"] = rng.permutation(c).astype(np.int32)
         out = (c - c // 2) * (1 if additive else 2)
-        return values | network_initial_values(c // 2, out, width, rng)
+        return values | network_initial_values(c // 2, out, width, rng, context_shape)
 
     @staticmethod
     def _require_shapes(p, permutation, additive):
@@ -149,6 +153,11 @@ class GlowStep(OnePassBijector):
         return {}
 
     @property
+    def context_ndims(self) -> int | None:
+        """The axes of the coupling network's context; None if it takes none."""
+        return self.coupling.context_ndims
+
+    @property
     def has_constant_log_det(self) -> bool:
         """Whether the log-det is the same for all inputs: with an additive coupling."""
         return self.coupling.has_constant_log_det
@@ -160,11 +169,12 @@ class GlowStep(OnePassBijector):
 
     data_dependent_keys = ("actnorm_b", "actnorm_logs", "l_1_b", "l_1_logs", "l_2_b", "l_2_logs")
 
-    def data_dependent_values(self, x):
+    def data_dependent_values(self, x, context=None):
         """Data-dependent initialisation of the step's actnorms, the network's included, in order.
 
         Args:
             x: float [B, H, W, C], the step's input for the initialisation batch.
+            context: as `forward` takes it.
 
         Returns:
             A dict of the new values, with the keys `data_dependent_keys`, and the step's output with them.
@@ -172,22 +182,25 @@ class GlowStep(OnePassBijector):
         b, logs = actnorm_statistics(x)
         x = self.permutation.forward(ActNorm(b=b, logs=logs).forward(x))
         network = self.coupling.network
-        values = network.data_dependent_values(x[..., : x.shape[-1] // 2])
+        values = network.data_dependent_values(x[..., : x.shape[-1] // 2], context)
         network = CouplingNetwork(parameters=network.weights | values, compute_dtype=network.compute_dtype)
-        y = self.coupling.copy(network=network).forward(x)
+        y = self.coupling.copy(network=network).forward(x, context=context)
         return {"actnorm_b": b, "actnorm_logs": logs} | values, y
 
-    def _constant_log_det(self, x):
+    def _constant_log_det(self, x, context=None):
+        del context  # The coupling's is a constant.
         parts = (self.actnorm, self.permutation, self.coupling)  # None changes the shape.
         return sum(part.forward_log_det_jacobian(x, self.forward_min_event_ndims) for part in parts)
 
-    def _forward_and_log_det(self, x):
-        y = self._chain.forward(x)
-        return y, self._chain.forward_log_det_jacobian(x, self.forward_min_event_ndims)
+    def _forward_and_log_det(self, x, context=None):
+        kwargs = context_kwargs(self._chain, context)
+        y = self._chain.forward(x, **kwargs)
+        return y, self._chain.forward_log_det_jacobian(x, self.forward_min_event_ndims, **kwargs)
 
-    def _inverse_and_log_det(self, y):
-        x = self._chain.inverse(y)
-        return x, -self._chain.inverse_log_det_jacobian(y, self.forward_min_event_ndims)
+    def _inverse_and_log_det(self, y, context=None):
+        kwargs = context_kwargs(self._chain, context)
+        x = self._chain.inverse(y, **kwargs)
+        return x, -self._chain.inverse_log_det_jacobian(y, self.forward_min_event_ndims, **kwargs)
 
 
 def step_variables(values: dict, dtype) -> dict:

@@ -3,7 +3,10 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from glow_tf import context as contexts
 from glow_tf.bijectors._one_pass import OnePassBijector
+from glow_tf.bijectors._parameters import may_change
+from glow_tf.bijectors._parts import context_kwargs, context_ndims
 
 
 class MultiScale(OnePassBijector):
@@ -20,7 +23,10 @@ class MultiScale(OnePassBijector):
     Inputs float [..., H, W, C]; the latents are [..., H_l, W_l, C_l], the one that is split off first
     comes first. `tfd.TransformedDistribution` takes it, inverted, with a
     `tfd.JointDistributionSequential` of one part per level as its base. Its batch shape is that of its parts:
-    of a `TopPrior`'s labels.
+    of a `TopPrior`'s labels, and of a context.
+
+    A context is handed to all parts that take one: `forward(x, context=c)`, and so the others; or once, where
+    the bijector is made.
 
     Example:
     ```python
@@ -38,18 +44,22 @@ class MultiScale(OnePassBijector):
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
     """
 
-    def __init__(self, flows, splits, top=None, *, validate_args=False, name="multi_scale") -> None:
+    def __init__(
+        self, flows, splits, top=None, *, context=None, validate_args=False, name="multi_scale"
+    ) -> None:
         """Takes the parts of the levels.
 
         Args:
             flows: list of bijectors image -> image, one per level.
             splits: list of bijectors image -> [image that goes on, latent], one less.
             top: bijector image -> image after the last flow, or None.
+            context: float tensor, tf.Variable or DeferredTensor, [..., C] or [..., h, w, C]; its batch shape
+                is the bijector's. It is the context where a method is given none.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
 
         Raises:
-            ValueError: if there isn't one split less than flows.
+            ValueError: if there isn't one split less than flows; for a context, if no part takes one.
         """
         parameters = dict(locals())
         if not flows or len(splits) != len(flows) - 1:
@@ -61,10 +71,23 @@ class MultiScale(OnePassBijector):
         self._splits = list(splits)
         self._top = top
         parts = [*flows, *splits, *([] if top is None else [top])]
+        self._context_ndims = next(
+            (n for n in map(context_ndims, parts) if n is not None),
+            None,
+        )
+        dtype = next((b.dtype for b in parts if b.dtype is not None), None)
+        self.context = context
+        if context is not None:
+            self.context = (
+                context
+                if may_change(context)
+                else contexts.checked(name, context, dtype, self._context_ndims)
+            )
+            parameters.update(context=self.context)
         super().__init__(
             forward_min_event_ndims=3,
             inverse_min_event_ndims=[3] * len(flows),
-            dtype=next((b.dtype for b in parts if b.dtype is not None), None),
+            dtype=dtype,
             validate_args=validate_args,
             parameters=parameters,
             name=name,
@@ -79,6 +102,13 @@ class MultiScale(OnePassBijector):
             "flows": batched(event_ndims=each("flows")),
             "splits": batched(event_ndims=each("splits")),
             "top": batched(event_ndims=lambda self, x_event_ndims: x_event_ndims),
+            "context": tfp.util.ParameterProperties(
+                event_ndims=lambda self, x_event_ndims: (
+                    None
+                    if x_event_ndims is None
+                    else self.context_ndims + x_event_ndims - self.forward_min_event_ndims
+                )
+            ),
         }
 
     @property
@@ -99,6 +129,17 @@ class MultiScale(OnePassBijector):
     def top(self):
         """The bijector after the last flow, or None."""
         return self._top
+
+    @property
+    def context_ndims(self) -> int | None:
+        """The axes of the context that parts take; None if none of them takes one."""
+        return self._context_ndims
+
+    def _with_tensors(self, kwargs):
+        kwargs = super()._with_tensors(kwargs)
+        if self.context is None or "context" in kwargs:
+            return kwargs
+        return super()._with_tensors(kwargs | {"context": self.context})
 
     def _last(self):
         return [self._flows[-1]] + ([] if self._top is None else [self._top])
@@ -122,25 +163,28 @@ class MultiScale(OnePassBijector):
             y = each(flow, each(split, [y, eps]))
         return y
 
-    def _forward_and_log_det(self, x):
+    def _forward_and_log_det(self, x, context=None):
         log_det = tf.zeros([], x.dtype)
 
         def each(part, x):
             nonlocal log_det
-            y = part.forward(x)
-            log_det += part.forward_log_det_jacobian(x, event_ndims=3)
+            kwargs = context_kwargs(part, context)
+            y = part.forward(x, **kwargs)
+            log_det += part.forward_log_det_jacobian(x, event_ndims=3, **kwargs)
             return y
 
         latents = self._walk_forward(each, x)
         return latents, log_det
 
-    def _inverse_and_log_det(self, latents):
+    def _inverse_and_log_det(self, latents, context=None):
         log_det = tf.zeros([], latents[-1].dtype)
 
         def each(part, y):
             nonlocal log_det
-            x = part.inverse(y)
-            log_det -= part.inverse_log_det_jacobian(y, event_ndims=[3, 3] if isinstance(y, list) else 3)
+            kwargs = context_kwargs(part, context)
+            x = part.inverse(y, **kwargs)
+            ndims = [3, 3] if isinstance(y, list) else 3
+            log_det -= part.inverse_log_det_jacobian(y, event_ndims=ndims, **kwargs)
             return x
 
         x = self._walk_inverse(each, latents)
@@ -158,8 +202,10 @@ class MultiScale(OnePassBijector):
     def _inverse_event_shape_tensor(self, shapes):
         return self._walk_inverse(lambda part, shape: part.inverse_event_shape_tensor(shape), shapes)
 
-    def _forward_dtype(self, dtype):
+    def _forward_dtype(self, dtype, **kwargs):
+        del kwargs
         return [dtype] * len(self._flows)
 
-    def _inverse_dtype(self, dtypes):
+    def _inverse_dtype(self, dtypes, **kwargs):
+        del kwargs
         return dtypes[0]

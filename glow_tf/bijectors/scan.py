@@ -10,6 +10,8 @@ import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import as_parameter, may_change
+from glow_tf.bijectors._parts import context_kwargs, context_ndims
+from glow_tf.context import with_context, with_flat_context
 from glow_tf.kernels import loops
 from glow_tf.kernels.kernel import BijectorKernel, Inverted
 from glow_tf.shapes import as_batch, require_event, told_shape
@@ -31,7 +33,8 @@ class Scan(OnePassBijector):
             many as `keep_bytes` have room for, all that the gradient needs is kept: they aren't rebuilt.
     The gradients are the same, and can be differentiated again, in reverse or in forward mode.
 
-    `scan.step(k)` is the ordinary bijector of step k.
+    `scan.step(k)` is the ordinary bijector of step k. `forward(x, context=c)`, and so the others, hands a
+    context to each step; its gradient is the sum over the steps, in the memory of one.
 
     Example:
     ```python
@@ -107,6 +110,7 @@ class Scan(OnePassBijector):
                 f"for events of {template.forward_min_event_ndims} axes."
             )
         self._n_channels = getattr(template, "n_channels", None)
+        self._context_ndims = context_ndims(template)
         self._has_constant_log_det = getattr(template, "has_constant_log_det", template.is_constant_jacobian)
         super().__init__(
             forward_min_event_ndims=template.forward_min_event_ndims,
@@ -132,17 +136,25 @@ class Scan(OnePassBijector):
         return self._memory
 
     @property
+    def context_ndims(self) -> int | None:
+        """The axes of the context that the steps take; None if they take none."""
+        return self._context_ndims
+
+    @property
     def has_constant_log_det(self) -> bool:
         """Whether the log-det is the same for all inputs, as each step's is."""
         return self._has_constant_log_det
 
-    def _constant_log_det(self, x):
+    def _constant_log_det(self, x, context=None):
         n = self.forward_min_event_ndims
+        if context is not None:
+            x, context = with_context(x, n, context, self.context_ndims)
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
 
         def of_step(k):
             step = self._make_step({key: value[k] for key, value in stacked.items()})
-            return step.forward_log_det_jacobian(x, n) + batch_zeros(x, n)
+            log_det = step.forward_log_det_jacobian(x, n, **context_kwargs(step, context))
+            return log_det + batch_zeros(x, n)
 
         return tf.reduce_sum(tf.map_fn(of_step, tf.range(self.depth), fn_output_signature=x.dtype), 0)
 
@@ -164,14 +176,15 @@ class Scan(OnePassBijector):
             }
         )
 
-    def initialize(self, x) -> tf.Tensor:
+    def initialize(self, x, context=None) -> tf.Tensor:
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
-        The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, and in
-        `data_dependent_keys` the keys of the values that it returns.
+        The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, with `context=`
+        if there is one, and in `data_dependent_keys` the keys of the values that it returns.
 
         Args:
             x: float [B, ...], the initialisation batch at this level's input.
+            context: as `forward` takes it.
 
         Returns:
             The level's output with the new values.
@@ -180,7 +193,7 @@ class Scan(OnePassBijector):
 
         def values_of(k, x):
             step = self._make_step({key: value[k] for key, value in stacked.items()})
-            return step.data_dependent_values(x)
+            return step.data_dependent_values(x, **({} if context is None else {"context": context}))
 
         keys = self.step(0).data_dependent_keys
         arrays = [
@@ -200,21 +213,24 @@ class Scan(OnePassBijector):
             self._stacked[key].assign(array.stack())
         return y
 
-    def _forward_and_log_det(self, x):
-        return self._run(self._kernel, x)
+    def _forward_and_log_det(self, x, context=None):
+        return self._run(self._kernel, x, context)
 
-    def _inverse_and_log_det(self, y):
-        return self._run(Inverted(self._kernel), y, backwards=True)
+    def _inverse_and_log_det(self, y, context=None):
+        return self._run(Inverted(self._kernel), y, context, backwards=True)
 
-    def _run(self, kernel, x, backwards=False):
+    def _run(self, kernel, x, context, backwards=False):
         n = self.forward_min_event_ndims
         require_event(self.name, x, n, self._n_channels)
+        if context is not None:
+            x, context = with_flat_context(x, n, context, self.context_ndims)
         shape = tf.shape(x)
         event_shape = shape[tf.size(shape) - n :]
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
         weights, log_det = kernel.fold(stacked, event_shape)
         state = kernel.enter(as_batch(x, n, self._n_channels))
+        context = kernel.enter_context(stacked, state, context)
         parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
-        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_loops)
+        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_loops, context)
         y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from glow_tf import context as contexts
 from glow_tf.bijectors._one_pass import OnePassBijector
 from glow_tf.bijectors._parameters import (
     as_parameter,
@@ -11,11 +12,13 @@ from glow_tf.bijectors._parameters import (
     require_positive_int,
 )
 from glow_tf.layers import conv_zeros, deinterleave
-from glow_tf.shapes import as_batch, n_channels_of, require_event, require_shapes, told_shape
+from glow_tf.shapes import as_batch, image_size, n_channels_of, require_event, require_shapes, told_shape
 
 
 class SplitPrior(OnePassBijector):
     """Splits an image's channels into what goes on and what is factored out, standardised.
+
+    The mean and scale depend on what goes on, and on a context, `forward(x, context=c)`, if there is one.
 
     ```
     z1, z2 = halves of the last axis; h = conv_zeros(z1); mean = h[..., 0::2], logs = h[..., 1::2]
@@ -49,6 +52,8 @@ class SplitPrior(OnePassBijector):
         w=None,
         b=None,
         logs=None,
+        context_w=None,
+        context_shape=(),
         dtype=None,
         validate_args=False,
         name="split_prior",
@@ -60,6 +65,10 @@ class SplitPrior(OnePassBijector):
             w: float [3, 3, C / 2 + 1, C] tensor, tf.Variable or DeferredTensor; the kernel.
             b: the same for the bias [C].
             logs: the same for the log-scale of the convolution's output, divided by 3, [C].
+            context_w: the same for the weight of a context, whose linear term is added to the convolution:
+                [C_context, C] of a vector, [1, 1, C_context, C] of an image; see `glow_tf.context`.
+            context_shape: of the context, where the parameters aren't given: () for none, (C_context,) a
+                vector, (h, w, C_context) an image, at the size of the input.
             dtype: of the variables; float32 unless given.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
@@ -76,6 +85,8 @@ class SplitPrior(OnePassBijector):
                 w = tf.Variable(np.zeros([3, 3, n // 2 + 1, n]), dtype=dtype, name="w")
                 b = tf.Variable(np.zeros([n]), dtype=dtype, name="b")
                 logs = tf.Variable(np.zeros([n]), dtype=dtype, name="logs")
+                for value in contexts.weight(context_shape, n).values():
+                    context_w = tf.Variable(value, dtype=dtype, name="context_w")
             self.w = as_parameter(w, dtype)
             self.b = as_parameter(b, dtype)
             self.logs = as_parameter(logs, dtype)
@@ -83,7 +94,12 @@ class SplitPrior(OnePassBijector):
             c = n_channels_of(self.b) or n_channels_of(self.w)
             if c and c % 2:
                 raise ValueError(f"SplitPrior needs an even number of channels, got {c}.")
-            require_shapes("SplitPrior", given, w=[3, 3, c and c // 2 + 1, c], b=[c], logs=[c])
+            wanted = {"w": [3, 3, c and c // 2 + 1, c], "b": [c], "logs": [c]}
+            self.context_w = None if context_w is None else as_parameter(context_w, dtype)
+            if self.context_w is not None:
+                given["context_w"] = self.context_w
+                wanted["context_w"] = contexts.wanted_shape(self.context_w, c)
+            require_shapes("SplitPrior", given, **wanted)
             self._n_channels = c
             parameters.update(given)
             super().__init__(
@@ -103,26 +119,38 @@ class SplitPrior(OnePassBijector):
     def _parts_interact(self):
         return True
 
-    def _mean_and_logs(self, z1):
-        h = conv_zeros(
-            as_batch(z1, 3, self._n_channels and self._n_channels // 2),
-            tf.convert_to_tensor(self.w),
-            tf.convert_to_tensor(self.b),
-            tf.convert_to_tensor(self.logs),
-        )
+    @property
+    def context_ndims(self) -> int | None:
+        """The axes of a context: 1, a vector [..., C]; 3, an image [..., h, w, C]; None: it takes none."""
+        return contexts.ndims_of(self.context_w)
+
+    def _mean_and_logs(self, z1, context):
+        batch, b = as_batch(z1, 3, self._n_channels and self._n_channels // 2), tf.convert_to_tensor(self.b)
+        if context is not None:
+            b += contexts.linear_term(context, tf.convert_to_tensor(self.context_w), *image_size(batch))
+        h = conv_zeros(batch, tf.convert_to_tensor(self.w), b, tf.convert_to_tensor(self.logs))
         return [told_shape(tf.reshape(part, tf.shape(z1)), z1.shape) for part in deinterleave(h)]
 
-    def _forward_and_log_det(self, x):
+    def _with_context(self, z, context):
+        """Returns z with the batch axes of the context, and the context with those of z, as one batch."""
+        context = contexts.checked(self.name, context, self.dtype, self.context_ndims)
+        if context is None:
+            return z, None
+        return contexts.with_flat_context(z, 3, context, self.context_ndims)
+
+    def _forward_and_log_det(self, x, context=None):
         require_event(self.name, x, 3, self._n_channels)
+        x, context = self._with_context(x, context)
         z1, z2 = tf.split(x, 2, -1)
-        mean, logs = self._mean_and_logs(z1)
+        mean, logs = self._mean_and_logs(z1, context)
         return [z1, (z2 - mean) * tf.exp(-logs)], -tf.reduce_sum(logs, [-3, -2, -1])
 
-    def _inverse_and_log_det(self, parts):
-        z1, eps = parts
+    def _inverse_and_log_det(self, parts, context=None):
         for part in parts:
             require_event(self.name, part, 3, self._n_channels and self._n_channels // 2)
-        mean, logs = self._mean_and_logs(z1)
+        z1, eps = parts
+        z1, context = self._with_context(z1, context)
+        mean, logs = self._mean_and_logs(z1, context)
         return tf.concat([z1, mean + eps * tf.exp(logs)], -1), -tf.reduce_sum(logs, [-3, -2, -1])
 
     def _forward_event_shape(self, shape):
@@ -146,8 +174,10 @@ class SplitPrior(OnePassBijector):
     def _inverse_event_shape_tensor(self, shapes):
         return tf.concat([shapes[0][:-1], shapes[0][-1:] * 2], 0)
 
-    def _forward_dtype(self, dtype):
+    def _forward_dtype(self, dtype, **kwargs):
+        del kwargs
         return [dtype, dtype]
 
-    def _inverse_dtype(self, dtypes):
+    def _inverse_dtype(self, dtypes, **kwargs):
+        del kwargs
         return dtypes[0]

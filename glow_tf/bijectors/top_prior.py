@@ -4,19 +4,21 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from glow_tf import context as contexts
 from glow_tf.bijectors._one_pass import OnePassBijector
 from glow_tf.bijectors._parameters import as_parameter, require_positive_int
 from glow_tf.layers import LOGSCALE_FACTOR, conv_zeros
-from glow_tf.shapes import require_event, require_shapes
+from glow_tf.shapes import as_batch, require_event, require_shapes
 
 
 class TopPrior(OnePassBijector):
-    """Standardises the last latent by a learned mean and scale, which may depend on a label.
+    """Standardises the last latent by a learned mean and scale, which may depend on a label and a context.
 
     ```
     h = 0
     learntop: h += conv_zeros(an all-zero image of 2 C channels)
     labels:   h += (onehot(y) W + b) * exp(3 logs), the same at each position
+    context:  h += its linear term, `forward(z, context=c)`; see `glow_tf.context`
     mean, logs = first and second half of the channels of h
     forward: eps = (z - mean) * exp(-logs)
     inverse: z = mean + eps * exp(logs)
@@ -45,7 +47,8 @@ class TopPrior(OnePassBijector):
         Args:
             n_channels: int, C.
             parameters: dict of tensors or tf.Variables; without `p_W` the prior isn't learned, without
-                `y_emb_W` it doesn't depend on labels. None: standard normal.
+                `y_emb_W` it doesn't depend on labels, without `context_W` not on a context. None: standard
+                normal.
             y: int labels, any shape, if the prior depends on labels.
             dtype: of inputs and outputs.
             validate_args: as in `tfb.Bijector`.
@@ -65,6 +68,8 @@ class TopPrior(OnePassBijector):
         shapes |= {f"{part}_{key}": [n] for part in ("p", "y_emb") for key in ("b", "logs")}
         parts = [part for part in ("p", "y_emb") if f"{part}_W" in parameters]
         wanted = {key: shape for key, shape in shapes.items() if key.rpartition("_")[0] in parts}
+        if "context_W" in parameters:
+            wanted["context_W"] = contexts.wanted_shape(parameters["context_W"], n)
         require_shapes("TopPrior", parameters, **wanted)
         self._n_channels = n // 2
         self._weights = parameters
@@ -97,18 +102,29 @@ class TopPrior(OnePassBijector):
         return y
 
     @staticmethod
-    def initial_values(n_channels, learntop, n_y=None) -> dict:
-        """Returns new parameters, zero arrays by name; those of the labels only if `n_y` is given."""
+    def initial_values(n_channels, learntop, n_y=None, context_shape=()) -> dict:
+        """Returns new parameters, zero arrays by name.
+
+        Those of the labels only if `n_y` is given; `context_W` only with a context, (C,), or (h, w, C) at the
+        size of the latent.
+        """
         n = 2 * n_channels
         zeros = lambda *shape: np.zeros(shape, np.float32)
-        values = {}
+        values = contexts.weight(context_shape, n)
         if learntop:
             values |= {"p_W": zeros(3, 3, n + 1, n), "p_b": zeros(n), "p_logs": zeros(n)}
         if n_y is not None:
             values |= {"y_emb_W": zeros(n_y, n), "y_emb_b": zeros(n), "y_emb_logs": zeros(n)}
         return values
 
-    def _mean_and_logs(self, height, width):
+    @property
+    def context_ndims(self) -> int | None:
+        """The axes of a context: 1, a vector [..., C]; 3, an image [..., h, w, C]; None: it takes none."""
+        return contexts.ndims_of(self._weights.get("context_W"))
+
+    def _mean_and_logs(self, z, context):
+        context = contexts.checked(self.name, context, self.dtype, self.context_ndims)
+        height, width = tf.shape(z)[-3], tf.shape(z)[-2]
         w = {k: tf.convert_to_tensor(v) for k, v in self._weights.items()}
         h = tf.zeros([height, width, 2 * self._n_channels], self.dtype)
         if "p_W" in w:
@@ -118,18 +134,23 @@ class TopPrior(OnePassBijector):
             one_hot = tf.one_hot(self._y, w["y_emb_W"].shape[0], dtype=self.dtype)
             label = tf.tensordot(one_hot, w["y_emb_W"], 1) + w["y_emb_b"]
             h += (label * tf.exp(LOGSCALE_FACTOR * w["y_emb_logs"]))[..., None, None, :]
+        if context is not None:
+            size = z.shape[-3] or height, z.shape[-2] or width
+            term = contexts.linear_term(as_batch(context, self.context_ndims), w["context_W"], *size)
+            batch = tf.shape(context)[: -self.context_ndims]
+            h += tf.reshape(term, tf.concat([batch, tf.shape(term)[1:]], 0))
         return tf.split(h, 2, -1)
 
     def _log_det(self, x, logs):
         log_det = -tf.reduce_sum(logs, [-3, -2, -1])
         return tf.broadcast_to(log_det, tf.broadcast_dynamic_shape(tf.shape(x)[:-3], tf.shape(log_det)))
 
-    def _forward_and_log_det(self, x):
+    def _forward_and_log_det(self, x, context=None):
         require_event(self.name, x, 3, self._n_channels)
-        mean, logs = self._mean_and_logs(tf.shape(x)[-3], tf.shape(x)[-2])
+        mean, logs = self._mean_and_logs(x, context)
         return (x - mean) * tf.exp(-logs), self._log_det(x, logs)
 
-    def _inverse_and_log_det(self, y):
+    def _inverse_and_log_det(self, y, context=None):
         require_event(self.name, y, 3, self._n_channels)
-        mean, logs = self._mean_and_logs(tf.shape(y)[-3], tf.shape(y)[-2])
+        mean, logs = self._mean_and_logs(y, context)
         return mean + y * tf.exp(logs), self._log_det(y, logs)

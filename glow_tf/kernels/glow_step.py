@@ -10,6 +10,7 @@ Training, sampling and the export all run the `forward` and `inverse` below.
 - The scales of the network are in its kernels. It returns all shifts, then what the coupling's scales are
   computed of, which has its constant in the bias: the original's log-odds u + 2.
 - What the border channel and the bias add to the last convolution is one [H, W, out] map.
+- A context image is brought to size once, before the loop; in it, it costs a matrix product.
 - The gradient of the last convolution is two matrix products with the neighbourhoods of its few outputs:
   TensorFlow's filter gradient from many channels to few is up to five times slower.
 """
@@ -20,10 +21,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from glow_tf.context import at_size, require_vectors
 from glow_tf.kernels.kernel import Kernel
 from glow_tf.layers import LOGSCALE_FACTOR, border_patches, inverse_matrix, log_abs_det
+from glow_tf.shapes import image_size
 
-# The weights of a step, in their order. In `inverse`, the inverse of m follows them.
+# The weights of a step, in their order. With a context, its own follows them; in `inverse`, then, the inverse
+# of m.
 WEIGHTS = ("m", "k1", "b1", "k2", "b2", "k3", "b3")
 
 
@@ -70,7 +74,7 @@ class GlowStepKernel(Kernel):
 
         The weights are, each with the depth as its first axis: m [1 + C, 1 + C]; k1 [3, 3, 1 + C // 2,
         width], b1 [width]; k2 [width, width], b2 [width]; k3 [3, 3, width, out], b3 [10, out], the factor of
-        `border_patches`.
+        `border_patches`; and with a context, vector or image, [C, width].
         """
         p = parameters
         scale = tf.exp(LOGSCALE_FACTOR * p["actnorm_logs"])
@@ -88,7 +92,7 @@ class GlowStepKernel(Kernel):
         dtype = tf.as_dtype(self._compute_dtype or scale.dtype)
         k3, b3 = self._fold_last(p)
         network = [*_fold_first(p), *_fold_second(p), k3]
-        return [m, *(tf.cast(t, dtype) for t in network), b3], log_det
+        return [m, *(tf.cast(t, dtype) for t in network), b3, *_fold_context(p, dtype)], log_det
 
     @property
     def _scale(self):
@@ -138,11 +142,24 @@ class GlowStepKernel(Kernel):
         """Returns the images of a state."""
         return y[..., 1:]
 
-    def forward(self, weights, x):
+    def enter_context(self, parameters, x, context):
+        """See `Kernel`; images [N, H, W, C'] at the size of x, or vectors [N, C]."""
+        w = parameters.get("l_1_context_W")
+        if w is None and context is not None:
+            raise ValueError(f"The steps take no context, got one of shape {context.shape}.")
+        if w is None:
+            return None
+        if context is None:
+            raise ValueError("The steps depend on a context: context is missing.")
+        if context.shape.rank == 2:
+            return require_vectors(context, w.shape[-2])
+        return at_size(context, w.shape[-2], *image_size(x))
+
+    def forward(self, weights, x, context=None):
         """See `Kernel`; the residuals are both hidden layers and, if the coupling is affine, the scale."""
-        m, *network = weights[: len(WEIGHTS)]
+        m, *network = weights[: len(WEIGHTS) + (context is not None)]
         x1, x2 = _parts(_rows(x) @ m, network)
-        h, hidden = _network(network, _like(x, x1))
+        h, hidden = _network(network, _like(x, x1), context)
         if self._scale is None:
             y2, log_det, scale = x2 + h, tf.zeros(tf.shape(x)[:1], x.dtype), []
         else:
@@ -151,11 +168,11 @@ class GlowStepKernel(Kernel):
             scale = [_like(x, scale)]
         return _like(x, tf.concat([x1, y2], 1)), log_det, [*hidden, *scale]
 
-    def inverse(self, weights, y):
+    def inverse(self, weights, y, context=None):
         """See `Kernel`; the residuals are those of `forward`."""
         _, *network, inverse_m = weights
         x1, y2 = _parts(_rows(y), network)
-        h, hidden = _network(network, _like(y, x1))
+        h, hidden = _network(network, _like(y, x1), context)
         if self._scale is None:
             x2, log_det, scale = y2 - h, tf.zeros(tf.shape(y)[:1], y.dtype), []
         else:
@@ -171,7 +188,7 @@ class GlowStepKernel(Kernel):
         hidden = [like(k1.shape[-1], k1.dtype)] * 2
         return hidden + ([like(k3.shape[-1] // 2, x.dtype)] if self._scale else [])
 
-    def backward(self, weights, x, y, residuals, dy, dlog_det):
+    def backward(self, weights, x, y, residuals, dy, dlog_det, context=None):
         """See `Kernel`."""
         m, *network = weights
         a1, a2, *scale = residuals
@@ -184,10 +201,10 @@ class GlowStepKernel(Kernel):
             dx2 = dy2 * scale
             dlog_scale = _rows(_like(x, dy2 * y2) + dlog_det[:, None, None, None])
             dh = tf.concat([dx2, dlog_scale * self._scale.slope(scale)], 1)
-        dx1, dnetwork = _network_backward(network, _like(x, x1), a1, a2, _like(x, dh))
+        dx1, dnetwork, *dcontext = _network_backward(network, _like(x, x1), a1, a2, _like(x, dh), context)
         da = tf.concat([dy1 + _rows(dx1), dx2], 1)
         dm = tf.matmul(_rows(x), da, transpose_a=True)
-        return _like(x, tf.matmul(da, m, transpose_b=True)), [dm, *dnetwork]
+        return _like(x, tf.matmul(da, m, transpose_b=True)), [dm, *dnetwork], *dcontext
 
 
 def _fold_first(p):
@@ -208,6 +225,15 @@ def _fold_second(p):
     return tf.squeeze(p["l_2_W"], [1, 2]) * scale[:, None, :], p["l_2_b"] * scale
 
 
+def _fold_context(p, dtype):
+    """Returns a list of the context's weight, scaled as the layer that it is added in; [] without one."""
+    if "l_1_context_W" not in p:
+        return []
+    depth, *_, inputs, width = p["l_1_context_W"].shape
+    scale = tf.exp(LOGSCALE_FACTOR * p["l_1_logs"])
+    return [tf.cast(tf.reshape(p["l_1_context_W"], [depth, inputs, width]) * scale[:, None, :], dtype)]
+
+
 def _shift_and_scale(scale, x, h):
     """Returns rows of shifts and scales, and the sum of the scales' logs for each of the images x."""
     half = h.shape[-1] // 2
@@ -215,21 +241,32 @@ def _shift_and_scale(scale, x, h):
     return shift, scale.value(v), tf.reduce_sum(_like(x, scale.log(v)), [1, 2, 3])
 
 
-def _network(network, x1):
+def _network(network, x1, context):
     """Returns the network's output, rows, and its hidden layers.
 
     Args:
         network: its weights, without m.
         x1: [N, H, W, 1 + C // 2], the ones first.
+        context: [N, C] or [N, H, W, C]; None if there is none.
     """
-    k1, b1, k2, b2, k3, b3 = network
+    k1, b1, k2, b2, k3, b3, *k_context = network
     # What is one operation to TensorFlow stands together: product, bias, relu.
-    a1 = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(tf.cast(x1, k1.dtype), k1, 1, "SAME"), b1))
+    a1 = tf.nn.conv2d(tf.cast(x1, k1.dtype), k1, 1, "SAME")
+    if context is None:
+        a1 = tf.nn.relu(tf.nn.bias_add(a1, b1))
+    else:
+        of_context = tf.nn.bias_add(tf.matmul(_rows(tf.cast(context, k1.dtype)), *k_context), b1)
+        a1 = tf.nn.relu(a1 + _at_positions(of_context, context, x1))
     a2 = _like(x1, tf.nn.relu(tf.nn.bias_add(_rows(a1) @ k2, b2)))
     h = tf.cast(_last_convolution(a2, k3), x1.dtype)
     if b3.shape.rank == 2:
-        b3 = _like(x1, border_patches(*_size(x1), b3.dtype) @ b3)
+        b3 = _like(x1, border_patches(*image_size(x1), b3.dtype) @ b3)
     return _rows(h + b3), [a1, a2]
+
+
+def _at_positions(rows, context, x):
+    """Returns what was computed of a context's rows as images that can be added to those of x's size."""
+    return rows[:, None, None, :] if context.shape.rank == 2 else _like(x, rows)
 
 
 def _last_convolution(x, kernel):
@@ -246,13 +283,13 @@ def _last_convolution(x, kernel):
     # The nine taps in one row: not every runtime of an export reverses two axes.
     reversed_ = tf.reshape(tf.reverse(tf.reshape(kernel, [9, *kernel.shape[2:]]), [0]), kernel.shape)
     transposed = tf.transpose(reversed_, [0, 1, 3, 2])
-    return tf.nn.conv2d_transpose(x, transposed, [tf.shape(x)[0], *_size(x), out], 1, "SAME")
+    return tf.nn.conv2d_transpose(x, transposed, [tf.shape(x)[0], *image_size(x), out], 1, "SAME")
 
 
-def _network_backward(network, x1, a1, a2, dh):
-    """Returns the gradients for the network's input, in the dtype of `dh`, and for its weights."""
-    k1, _, k2, _, k3, b3 = network
-    db3 = tf.matmul(border_patches(*_size(x1), b3.dtype), _rows(tf.reduce_sum(dh, 0)), transpose_a=True)
+def _network_backward(network, x1, a1, a2, dh, context):
+    """Returns the gradients for the network's input, in the dtype of `dh`, its weights, and a context."""
+    k1, _, k2, _, k3, b3, *k_context = network
+    db3 = tf.matmul(border_patches(*image_size(x1), b3.dtype), _rows(tf.reduce_sum(dh, 0)), transpose_a=True)
     around, out = _neighbourhoods(tf.cast(dh, a2.dtype)), dh.shape[-1]
     dk3 = tf.matmul(around, _rows(a2), transpose_a=True)
     dk3 = tf.transpose(tf.reshape(dk3, [3, 3, out, -1]), [0, 1, 3, 2])
@@ -263,12 +300,26 @@ def _network_backward(network, x1, a1, a2, dh):
     with tf.control_dependencies([dk3, dk2]):  # So a2 and what is around dh are free before d1 takes memory.
         d1 = _like(a1, tf.matmul(d2, k2, transpose_b=True))
     d1 = tf.raw_ops.ReluGrad(gradients=d1, features=a1)
-    db1 = tf.raw_ops.BiasAddGrad(out_backprop=d1)
+    if context is None:
+        db1, dk_context, dcontext = tf.raw_ops.BiasAddGrad(out_backprop=d1), [], []
+    else:
+        d_rows = _rows(d1) if context.shape.rank == 4 else _sum_of_positions(d1)
+        db1 = tf.raw_ops.BiasAddGrad(out_backprop=d_rows)
+        dk_context = [tf.matmul(_rows(tf.cast(context, d_rows.dtype)), d_rows, transpose_a=True)]
+        dcontext = tf.matmul(d_rows, *k_context, transpose_b=True)
+        dcontext = [tf.cast(tf.reshape(dcontext, tf.shape(context)), context.dtype)]
     conv = dict(strides=[1] * 4, padding="SAME")
     x1 = tf.cast(x1, k1.dtype)
     dk1 = tf.raw_ops.Conv2DBackpropFilter(input=x1, filter_sizes=k1.shape, out_backprop=d1, **conv)
     dx1 = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x1), filter=k1, out_backprop=d1, **conv)
-    return tf.cast(dx1, dh.dtype), [dk1, db1, dk2, db2, dk3, db3]
+    return tf.cast(dx1, dh.dtype), [dk1, db1, dk2, db2, dk3, db3, *dk_context], *dcontext
+
+
+def _sum_of_positions(x):
+    """Returns [N, C], the sum over height and width; as a product, which is faster than `tf.reduce_sum`."""
+    height, width = image_size(x)
+    rows = tf.reshape(x, [-1, height * width, x.shape[-1]])
+    return tf.squeeze(tf.ones([1, 1, height * width], x.dtype) @ rows, 1)
 
 
 def _neighbourhoods(dy):
@@ -276,7 +327,7 @@ def _neighbourhoods(dy):
 
     In the order of the kernel's taps: the first one adds a position to what is below it and to the right.
     """
-    height, width = _size(dy)
+    height, width = image_size(dy)
     padded = tf.pad(dy, [[0, 0], [1, 1], [1, 1], [0, 0]])
     offsets = [(i, j) for i in (2, 1, 0) for j in (2, 1, 0)]
     return _rows(tf.concat([padded[:, i : i + height, j : j + width] for i, j in offsets], -1))
@@ -295,11 +346,6 @@ def _rows(x):
 
 def _like(x, rows):
     """Returns rows [B * H * W, C] as images of x's height and width."""
-    y = tf.reshape(rows, [-1, *_size(x), rows.shape[-1]])
+    y = tf.reshape(rows, [-1, *image_size(x), rows.shape[-1]])
     y.set_shape([None, *x.shape[1:-1], rows.shape[-1]])
     return y
-
-
-def _size(x):
-    """Returns the height and the width of images, static where they are known."""
-    return [x.shape[i] or tf.shape(x)[i] for i in (1, 2)]

@@ -4,12 +4,16 @@ import abc
 
 import tensorflow as tf
 
+from glow_tf.bijectors._parts import context_kwargs
+
 
 class Kernel(abc.ABC):
     """One step of a Scan, on batches [N, event], both ways and with its gradient.
 
     A step's weights are a list of tensors, its slices of the stacked ones. Residuals are what `backward`
     needs besides the step's input x and output y, a list of tensors too.
+
+    A context, which all steps depend on, is one tensor [N, ...], or None.
     """
 
     @abc.abstractmethod
@@ -38,12 +42,23 @@ class Kernel(abc.ABC):
         """Returns what `enter` was given."""
         return y
 
+    def enter_context(self, parameters, x, context):
+        """Returns a context [N, ...], or None, as the steps take it.
+
+        Args:
+            parameters: as `fold` takes them.
+            x: as `enter` returned it.
+            context: as the bijector of a step takes it, of the batch of x.
+        """
+        del parameters, x
+        return context
+
     @abc.abstractmethod
-    def forward(self, weights, x):
+    def forward(self, weights, x, context=None):
         """Returns y, the log-det [N], and the residuals; reads no weights but those of `fold`."""
 
     @abc.abstractmethod
-    def inverse(self, weights, y):
+    def inverse(self, weights, y, context=None):
         """Returns x, the log-det of the forward direction [N], and the residuals."""
 
     def residual_specs(self, x, weights):
@@ -56,17 +71,22 @@ class Kernel(abc.ABC):
         del x, weights
         return []
 
-    def backward(self, weights, x, y, residuals, dy, dlog_det):
-        """Returns the gradients for x and for the weights, in a list; None for what isn't floating."""
+    def backward(self, weights, x, y, residuals, dy, dlog_det, context=None):
+        """Returns the gradient for x, those for the weights, and, if there is a context, the one for it.
+
+        Those for the weights are a list, with None for what isn't floating.
+        """
         del y, residuals
-        floating = [w for w in weights if w.dtype.is_floating]
+        contexts = [] if context is None else [context]
+        sources = [x, *contexts, *(w for w in weights if w.dtype.is_floating)]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([x, *floating])
+            tape.watch(sources)
             # A tensor that no bijector cache knows: a cached result isn't on the tape.
-            outputs = self.forward(weights, tf.identity(x))[:2]
-        dx, *gradients = tape.gradient(outputs, [x, *floating], [dy, dlog_det], tf.UnconnectedGradients.ZERO)
+            outputs = self.forward(weights, tf.identity(x), context)[:2]
+        dx, *gradients = tape.gradient(outputs, sources, [dy, dlog_det], tf.UnconnectedGradients.ZERO)
         gradients = iter(gradients)
-        return dx, [next(gradients) if w.dtype.is_floating else None for w in weights]
+        dcontext = [next(gradients) for _ in contexts]
+        return dx, [next(gradients) if w.dtype.is_floating else None for w in weights], *dcontext
 
 
 class BijectorKernel(Kernel):
@@ -88,17 +108,19 @@ class BijectorKernel(Kernel):
         dtype = next((w.dtype for w in weights if w.dtype.is_floating), tf.float32)
         return weights, tf.zeros([], dtype)
 
-    def forward(self, weights, x):
+    def forward(self, weights, x, context=None):
         """See `Kernel`."""
         step = self._step(weights)
-        y = step.forward(x)
-        return y, _per_example(step.forward_log_det_jacobian(x), x), []
+        kwargs = context_kwargs(step, context)
+        y = step.forward(x, **kwargs)
+        return y, _per_example(step.forward_log_det_jacobian(x, **kwargs), x), []
 
-    def inverse(self, weights, y):
+    def inverse(self, weights, y, context=None):
         """See `Kernel`."""
         step = self._step(weights)
-        x = step.inverse(y)
-        return x, _per_example(-step.inverse_log_det_jacobian(y), x), []
+        kwargs = context_kwargs(step, context)
+        x = step.inverse(y, **kwargs)
+        return x, _per_example(-step.inverse_log_det_jacobian(y, **kwargs), x), []
 
     def _step(self, weights):
         return self._make_step(dict(zip(self._keys, weights, strict=True)))
@@ -128,14 +150,18 @@ class Inverted(Kernel):
         """See `Kernel`."""
         return self._kernel.leave(y)
 
-    def forward(self, weights, x):
+    def enter_context(self, parameters, x, context):
         """See `Kernel`."""
-        y, log_det, _ = self._kernel.inverse(weights, x)
+        return self._kernel.enter_context(parameters, x, context)
+
+    def forward(self, weights, x, context=None):
+        """See `Kernel`."""
+        y, log_det, _ = self._kernel.inverse(weights, x, context)
         return y, log_det, []
 
-    def inverse(self, weights, y):
+    def inverse(self, weights, y, context=None):
         """See `Kernel`."""
-        x, log_det, _ = self._kernel.forward(weights, y)
+        x, log_det, _ = self._kernel.forward(weights, y, context)
         return x, log_det, []
 
 

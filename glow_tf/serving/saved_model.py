@@ -53,10 +53,16 @@ def export(
         The path of the version.
 
     Raises:
-        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in.
+        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in; if
+            the model is conditioned on a context, which no signature takes.
         FileExistsError: if the version is there, which isn't touched, or the last number is.
         OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
+    if model.config.context_shape:
+        raise ValueError(
+            f"This Glow is conditioned on a context of the shape {model.config.context_shape}, which no "
+            "export takes. A tf.Module that has model.distribution() can be saved by tf.saved_model.save."
+        )
     directory = pathlib.Path(directory)
     if version is not None and not (0 <= version <= MOST_VERSION and int(version) == version):
         raise ValueError(f"version must be an integer from 0 to {MOST_VERSION}, got {version!r}.")
@@ -79,6 +85,8 @@ def fingerprint(model: Glow) -> str:
     """
     config = dataclasses.asdict(model.config)
     del config["memory"]  # Of training alone.
+    if not config["context_shape"]:  # As before there were contexts.
+        del config["context_shape"]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for variable in model.variables:
         digest.update(repr(tuple(variable.shape)).encode())

@@ -16,10 +16,11 @@ tfb = tfp.bijectors
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A bijector: a function from a dtype to a new one, and the shape of its events."""
+    """A bijector: a function from a dtype to a new one, the shape of its events, and of its context."""
 
     new: Callable[[str], tfb.Bijector]
     event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] = ()
 
     @property
     def ndims(self) -> int:
@@ -33,6 +34,13 @@ class Entry:
     def inputs(self, dtype: str, *batch: int) -> tf.Tensor:
         """Returns random events."""
         return tf.constant(np.random.default_rng(4).normal(size=(*batch, *self.event_shape)), dtype)
+
+    def given(self, dtype: str, *batch: int) -> dict:
+        """Returns the keyword arguments of the bijector's methods: a random context, if it takes one."""
+        if not self.context_shape:
+            return {}
+        context = np.random.default_rng(6).normal(size=(*batch, *self.context_shape))
+        return {"context": tf.constant(context, dtype)}
 
 
 def moved(bijector: tfb.Bijector) -> tfb.Bijector:
@@ -58,27 +66,50 @@ def dense_network(out, dtype):
     return lambda x: tf.tensordot(tf.tanh(tf.tensordot(x, module.w1, 1)), module.w2, 1)
 
 
-def scan(dtype, permutation="invconv", coupling="affine", fused=False, memory="reverse", keep_bytes=0):
+def network_of_context(dtype):
+    """The same, of two channels and a context of three."""
+    network = dense_network(6, dtype)
+    w = tf.Variable(np.random.default_rng(7).normal(0, 0.4, (3, 6)), dtype=dtype)
+    return lambda x, context: network(x) + tf.tanh(tf.tensordot(context, w, 1))
+
+
+def scan(
+    dtype,
+    permutation="invconv",
+    coupling="affine",
+    fused=False,
+    memory="reverse",
+    keep_bytes=0,
+    context_shape=(),
+    n_loops=1,
+):
     """A Scan of three GlowSteps."""
     rng = np.random.default_rng(1)
-    values = [GlowStep.initial_values(4, 5, permutation, coupling == "additive", rng) for _ in range(3)]
+    additive = coupling == "additive"
+    values = [GlowStep.initial_values(4, 5, permutation, additive, rng, context_shape) for _ in range(3)]
     stacked = {key: np.stack([v[key] for v in values]) for key in values[0]}
     make = lambda p: GlowStep(permutation=permutation, coupling=coupling, parameters=p)
     kernel = GlowStepKernel(permutation, coupling) if fused else None
     return bijectors.Scan(
-        make, step_variables(stacked, dtype), memory=memory, keep_bytes=keep_bytes, kernel=kernel
+        make,
+        step_variables(stacked, dtype),
+        memory=memory,
+        keep_bytes=keep_bytes,
+        n_loops=n_loops,
+        kernel=kernel,
     )
 
 
-def multi_scale(dtype):
-    """Two levels with a learned top prior."""
+def multi_scale(dtype, contexts=((), ())):
+    """Two levels with a learned top prior; `contexts` are the shapes of a context in them."""
     flows = [
-        tfb.Chain([GlowStep(n, 5, dtype=dtype, seed=i), bijectors.Squeeze()]) for i, n in enumerate((8, 16))
+        tfb.Chain([GlowStep(n, 5, context_shape=shape, dtype=dtype, seed=i), bijectors.Squeeze()])
+        for i, (n, shape) in enumerate(zip((8, 16), contexts, strict=True))
     ]
-    top = bijectors.TopPrior(
-        16, step_variables(bijectors.TopPrior.initial_values(16, True), dtype), dtype=dtype
-    )
-    return bijectors.MultiScale(flows, [bijectors.SplitPrior(8, dtype=dtype)], top)
+    values = bijectors.TopPrior.initial_values(16, True, context_shape=contexts[1])
+    top = bijectors.TopPrior(16, step_variables(values, dtype), dtype=dtype)
+    split = bijectors.SplitPrior(8, context_shape=contexts[0], dtype=dtype)
+    return bijectors.MultiScale(flows, [split], top)
 
 
 REGISTRY = {
@@ -114,4 +145,29 @@ REGISTRY = {
     "scan_fused_additive": Entry(lambda d: scan(d, "reverse", "additive", fused=True), (2, 3, 4)),
     "top_prior": Entry(lambda d: multi_scale(d).top, (2, 2, 16)),
     "multi_scale": Entry(multi_scale, (4, 4, 2)),
+    # Contexts: vectors; images of the same size, larger ones, and ones that are repeated.
+    "coupling_context": Entry(
+        lambda d: bijectors.AffineCoupling(network_of_context(d), dtype=d), (5,), context_shape=(3,)
+    ),
+    "split_prior_context": Entry(
+        lambda d: bijectors.SplitPrior(4, context_shape=(3,), dtype=d), (2, 3, 4), context_shape=(3,)
+    ),
+    "glow_step_context": Entry(
+        lambda d: GlowStep(4, 5, context_shape=(2, 4, 8), dtype=d), (2, 4, 4), context_shape=(4, 8, 2)
+    ),
+    "scan_context": Entry(lambda d: scan(d, context_shape=(3,)), (2, 2, 4), context_shape=(3,)),
+    "scan_fused_context": Entry(
+        lambda d: scan(d, fused=True, context_shape=(3,)), (2, 2, 4), context_shape=(3,)
+    ),
+    "scan_fused_context_image": Entry(
+        lambda d: scan(d, "shuffle", "additive", fused=True, context_shape=(2, 4, 2)),
+        (2, 4, 4),
+        context_shape=(1, 2, 2),
+    ),
+    "top_prior_context": Entry(
+        lambda d: multi_scale(d, ((2, 2, 3), (1, 1, 12))).top, (1, 1, 16), context_shape=(2, 2, 3)
+    ),
+    "multi_scale_context": Entry(
+        lambda d: multi_scale(d, ((2, 2, 3), (1, 1, 12))), (4, 4, 2), context_shape=(2, 2, 3)
+    ),
 }

@@ -21,17 +21,17 @@ def entry(request):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log_det_is_that_of_the_autodiff_jacobian(entry, dtype):
-    bijector, x = entry.make(dtype), entry.inputs(dtype, 2)
+    bijector, x, given = entry.make(dtype), entry.inputs(dtype, 2), entry.given(dtype, 2)
 
     @tf.function  # The backward pass is built once, not run from Python for each of the outputs.
     def jacobian_of(events):
         with tf.GradientTape() as tape:
             tape.watch(events)
-            y = flat(bijector.forward(tf.reshape(events, x.shape)))
+            y = flat(bijector.forward(tf.reshape(events, x.shape), **given))
         return tape.batch_jacobian(y, events, experimental_use_pfor=False)
 
     jacobian = jacobian_of(tf.reshape(x, [2, -1])).numpy().astype(np.float64)
-    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
+    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims, **given)
     tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
     np.testing.assert_allclose(
         tf.broadcast_to(log_det, [2]), np.linalg.slogdet(jacobian)[1], atol=tolerance, rtol=0
@@ -40,30 +40,32 @@ def test_log_det_is_that_of_the_autodiff_jacobian(entry, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inverse(entry, dtype):
-    bijector, x = entry.make(dtype), entry.inputs(dtype, 3)
-    y = tf.nest.map_structure(tf.identity, bijector.forward(x))  # Not what is in the cache.
+    bijector, x, given = entry.make(dtype), entry.inputs(dtype, 3), entry.given(dtype, 3)
+    y = tf.nest.map_structure(tf.identity, bijector.forward(x, **given))  # Not what is in the cache.
     tolerance = {"float32": 1e-4, "float64": 1e-11}[dtype]
-    np.testing.assert_allclose(bijector.inverse(y), x, atol=tolerance)
+    np.testing.assert_allclose(bijector.inverse(y, **given), x, atol=tolerance)
     ndims = entry.ndims
     back = tf.nest.map_structure(lambda part: part.shape.rank - 1, y)
-    forward = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
-    inverse = bijector.inverse_log_det_jacobian(tf.nest.map_structure(tf.identity, y), event_ndims=back)
+    forward = bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
+    y = tf.nest.map_structure(tf.identity, y)
+    inverse = bijector.inverse_log_det_jacobian(y, event_ndims=back, **given)
     np.testing.assert_allclose(forward, -inverse, atol=tolerance)
 
 
 def test_function_and_dynamic_shapes(entry):
-    bijector, x = entry.make("float32"), entry.inputs("float32", 3)
+    bijector, x, given = entry.make("float32"), entry.inputs("float32", 3), entry.given("float32", 3)
+    specs = {key: tf.TensorSpec([None, *value.shape[1:]]) for key, value in given.items()}
     spec = tf.TensorSpec([None] * x.shape.rank if entry.event_shape == (4, 2, 2) else [None, *x.shape[1:]])
 
-    @tf.function(input_signature=[spec])
-    def both(x):
-        y = bijector.forward(x)
-        log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
-        return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y))
+    @tf.function(input_signature=[spec, specs])
+    def both(x, given):
+        y = bijector.forward(x, **given)
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims, **given)
+        return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y), **given)
 
-    y, log_det, back = both(x)
-    np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
-    expected = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
+    y, log_det, back = both(x, given)
+    np.testing.assert_allclose(flat(y), flat(bijector.forward(x, **given)), atol=1e-5)
+    expected = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims, **given)
     np.testing.assert_allclose(log_det, expected, atol=1e-5)
     np.testing.assert_allclose(back, x, atol=1e-4)
 
@@ -71,16 +73,18 @@ def test_function_and_dynamic_shapes(entry):
 @pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
 def test_batch_shapes(entry, batch):
     bijector, x = entry.make("float64"), entry.inputs("float64", *batch)
-    y = bijector.forward(x)
-    rows = bijector.forward(tf.reshape(x, [-1, *entry.event_shape]))
+    given = entry.given("float64", *batch)
+    y = bijector.forward(x, **given)
+    as_rows = {key: tf.reshape(value, [-1, *entry.context_shape]) for key, value in given.items()}
+    rows = bijector.forward(tf.reshape(x, [-1, *entry.event_shape]), **as_rows)
     np.testing.assert_allclose(tf.reshape(flat(y, len(batch)), [-1]), tf.reshape(flat(rows), [-1]))
-    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims)
+    log_det = bijector.forward_log_det_jacobian(x, event_ndims=entry.ndims, **given)
     assert tf.broadcast_static_shape(log_det.shape, tf.TensorShape(batch)) == batch
 
 
 def test_event_shapes_and_dtypes(entry):
     bijector, x = entry.make("float32"), entry.inputs("float32", 1)
-    y = bijector.forward(x)
+    y = bijector.forward(x, **entry.given("float32", 1))
     shapes = tf.nest.map_structure(lambda part: part.shape[1:], y)
     assert bijector.forward_event_shape(x.shape[1:]) == shapes
     assert bijector.inverse_event_shape(shapes) == x.shape[1:]
@@ -92,71 +96,76 @@ def test_event_shapes_and_dtypes(entry):
 
 
 def test_variables_have_gradients(entry):
-    bijector, x = entry.make("float64"), entry.inputs("float64", 2)
+    bijector, x, given = entry.make("float64"), entry.inputs("float64", 2), entry.given("float64", 2)
+    sources = [*given.values(), *bijector.trainable_variables]
     with tf.GradientTape() as tape:
-        y = flat(bijector.forward(x))
+        tape.watch(list(given.values()))
+        y = flat(bijector.forward(x, **given))
         ndims = entry.ndims
         loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(
-            bijector.forward_log_det_jacobian(x, event_ndims=ndims)
+            bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
         )
-    for variable, gradient in zip(
-        bijector.trainable_variables,
-        tape.gradient(loss, bijector.trainable_variables),
-        strict=True,
-    ):
-        assert gradient is not None and np.isfinite(gradient).all(), variable.name
+    for source, gradient in zip(sources, tape.gradient(loss, sources), strict=True):
+        assert gradient is not None and np.isfinite(gradient).all(), source
 
 
 def test_two_instances_share_no_cache_entry(entry):
     first, second = entry.new("float32"), entry.new("float32")
     if not first.trainable_variables:
         pytest.skip("Two bijectors without variables are the same function.")
-    x = entry.inputs("float32", 2)
-    before = flat(first.forward(x)).numpy()
+    x, given = entry.inputs("float32", 2), entry.given("float32", 2)
+    before = flat(first.forward(x, **given)).numpy()
     for variable in second.trainable_variables:
         variable.assign_add(0.1 * tf.ones_like(variable))
-    assert not np.allclose(before, flat(second.forward(x)))
+    assert not np.allclose(before, flat(second.forward(x, **given)))
 
 
 def test_in_tfp(entry):
-    bijector, x = entry.make("float32"), entry.inputs("float32", 3)
-    y = bijector.forward(x)
+    bijector, x, given = entry.make("float32"), entry.inputs("float32", 3), entry.given("float32", 3)
+    y = bijector.forward(x, **given)
     inverted = tfb.Invert(bijector)
-    np.testing.assert_allclose(inverted.forward(tf.nest.map_structure(tf.identity, y)), x, atol=1e-4)
+    back = inverted.forward(tf.nest.map_structure(tf.identity, y), **given)
+    np.testing.assert_allclose(back, x, atol=1e-4)
     if isinstance(y, list):
         return
     chain = tfb.Chain([tfb.Scale(tf.constant(2.0)), bijector])
-    np.testing.assert_allclose(chain.forward(x), 2 * y, atol=1e-5)
+    by_name = {bijector.name: given}
+    np.testing.assert_allclose(chain.forward(x, **by_name), 2 * y, atol=1e-5)
     base = tfp.distributions.Sample(tfp.distributions.Normal(0.0, 1.0), y.shape[1:])
     model = tfp.distributions.TransformedDistribution(base, inverted)
-    expected = base.log_prob(y) + bijector.forward_log_det_jacobian(x, entry.ndims)
-    np.testing.assert_allclose(model.log_prob(tf.identity(x)), expected, rtol=1e-4)
-    assert model.sample(2, seed=1).shape == [2, *entry.event_shape]
+    expected = base.log_prob(y) + bijector.forward_log_det_jacobian(x, entry.ndims, **given)
+    for kwargs in (given, by_name) if given else ({},):
+        log_prob = model.log_prob(tf.identity(x), bijector_kwargs=kwargs)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+        assert model.sample(3, seed=1, bijector_kwargs=kwargs).shape == [3, *entry.event_shape]
 
 
 def test_under_two_replicas(entry, two_replicas):
     with two_replicas.scope():
         bijector = entry.make("float32")
-    x = entry.inputs("float32", 4)
+    x, given = entry.inputs("float32", 4), entry.given("float32", 4)
     single = entry.make("float32") if not bijector.trainable_variables else None
-    values = two_replicas.experimental_distribute_values_from_function(
-        lambda context: x[2 * context.replica_id_in_sync_group :][:2]
+    half = lambda value: two_replicas.experimental_distribute_values_from_function(
+        lambda replica: value[2 * replica.replica_id_in_sync_group :][:2]
     )
-    run = tf.function(lambda x: two_replicas.run(lambda x: flat(bijector.forward(x)), [x]))
-    parts = two_replicas.experimental_local_results(run(values))
-    expected = flat((single or bijector).forward(x))
+    forward = lambda x, given: flat(bijector.forward(x, **given))
+    run = tf.function(lambda *arguments: two_replicas.run(forward, arguments))
+    halves = half(x), {key: half(value) for key, value in given.items()}
+    parts = two_replicas.experimental_local_results(run(*halves))
+    expected = flat((single or bijector).forward(x, **given))
     np.testing.assert_allclose(tf.concat(parts, 0), expected, atol=1e-5)
 
 
-def gradients_of(bijector, x, inverse=False):
-    """Returns the gradients of a function of value and log-det for the input and all variables."""
-    x = tf.identity(x)
+def gradients_of(bijector, x, inverse=False, given=None):
+    """Returns the gradients of a function of value and log-det for the input, a context and all variables."""
+    x, given = tf.identity(x), given or {}
+    sources = [x, *given.values()]
     with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = bijector.inverse(x) if inverse else bijector.forward(x)
-        log_det = bijector.inverse_log_det_jacobian(x) if inverse else bijector.forward_log_det_jacobian(x)
-        loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(log_det))
-    return tape.gradient(loss, [x, *bijector.trainable_variables])
+        tape.watch(sources)
+        y = (bijector.inverse if inverse else bijector.forward)(x, **given)
+        log_det_of = bijector.inverse_log_det_jacobian if inverse else bijector.forward_log_det_jacobian
+        loss = tf.reduce_sum(tf.sin(y)) + tf.reduce_sum(tf.cos(log_det_of(x, **given)))
+    return tape.gradient(loss, [*sources, *bijector.trainable_variables])
 
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
@@ -187,5 +196,52 @@ def test_scan_gradients_in_every_memory_mode(permutation, coupling, inverse, rng
         runs = [tf.function(gradients_of)] + ([gradients_of] if keep_bytes == 4000 else [])
         for run in runs:
             for ours, reference in zip(run(bijector, x, inverse), expected, strict=True):
+                scale = np.abs(reference).max() + 1e-6
+                np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "inverse"), [((3,), False), ((2, 4, 8), True)], ids=str)
+def test_scan_gradients_given_a_context(shape, inverse, rng):
+    """In every memory mode, by both kernels, in several loops: as in a plain loop, as finite differences."""
+    x = tf.constant(rng.normal(size=(3, 2, 4, 4)))
+    given = {"context": tf.constant(rng.normal(size=(3, *([3] if len(shape) == 1 else [4, 8, 2]))))}
+    new = lambda **how: moved(scan("float64", context_shape=shape, **how))
+    plain = new()
+
+    def loop(x, given):
+        log_det = 0.0
+        for k in range(3):
+            step = plain.step(2 - k if inverse else k)
+            of = step.inverse_log_det_jacobian if inverse else step.forward_log_det_jacobian
+            log_det += of(x, 3, **given)
+            x = (step.inverse if inverse else step.forward)(x, **given)
+        return tf.reduce_sum(tf.sin(x)) + tf.reduce_sum(tf.cos(log_det))
+
+    sources = [x, given["context"], *plain.trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(sources[:2])
+        loss = loop(x, given)
+    expected = tape.gradient(loss, sources)
+    direction = rng.normal(size=given["context"].shape)
+    at = lambda h: loop(x, {"context": given["context"] + h * direction})
+    finite = (at(1e-5) - at(-1e-5)) / 2e-5
+    np.testing.assert_allclose(tf.reduce_sum(expected[1] * direction), finite, rtol=1e-6)
+    for variable, gradient in zip(plain.trainable_variables, expected[2:], strict=True):
+        value, direction = tf.identity(variable), rng.normal(size=variable.shape)
+        losses = []
+        for h in (1e-5, -1e-5):
+            variable.assign(value + h * direction)
+            losses.append(loop(tf.identity(x), given))
+        variable.assign(value)
+        finite = (losses[0] - losses[1]) / 2e-5
+        np.testing.assert_allclose(tf.reduce_sum(gradient * direction), finite, rtol=1e-6, atol=1e-6)
+    for fused in (True, False):
+        for memory, keep_bytes in (("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000)):
+            n_loops = 2 if keep_bytes else 1
+            bijector = new(fused=fused, memory=memory, keep_bytes=keep_bytes, n_loops=n_loops)
+            run = (
+                tf.function(gradients_of) if keep_bytes and fused else gradients_of
+            )  # Tracing takes seconds.
+            for ours, reference in zip(run(bijector, x, inverse, given), expected, strict=True):
                 scale = np.abs(reference).max() + 1e-6
                 np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)

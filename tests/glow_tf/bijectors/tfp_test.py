@@ -27,41 +27,45 @@ NAMES = (
     "scan_fused",
     "top_prior",
     "multi_scale",
+    "coupling_context",
+    "scan_fused_context_image",
+    "multi_scale_context",
 )
 
 
 @pytest.fixture(params=NAMES)
 def case(request):
-    """A bijector with three inputs and their event_ndims."""
+    """A bijector with three inputs, their event_ndims, and a context, if it takes one."""
     entry = REGISTRY[request.param]
     bijector = entry.make("float32")
-    return bijector, entry.inputs("float32", 3), entry.ndims
+    return bijector, entry.inputs("float32", 3), entry.ndims, entry.given("float32", 3)
 
 
-def assert_same_function(a, b, x):
+def assert_same_function(a, b, x, given=None):
     """Compares two bijectors on a new tensor each, so that no cache answers."""
-    np.testing.assert_allclose(flat(a.forward(tf.identity(x))), flat(b.forward(tf.identity(x))), atol=1e-6)
+    y_a, y_b = (flat(bijector.forward(tf.identity(x), **given or {})) for bijector in (a, b))
+    np.testing.assert_allclose(y_a, y_b, atol=1e-6)
 
 
 def test_parameters_name_repr_and_copy(case):
-    bijector, x, _ = case
+    bijector, x, _, given = case
     assert bijector.parameters["name"] == bijector.name
     assert bijector.name in repr(bijector) and type(bijector).__name__ in str(bijector)
     other = bijector.copy(name="other")
     assert other.name == "other" and bijector.name != "other"
-    assert_same_function(bijector, other, x)
+    assert_same_function(bijector, other, x, given)
     assert [v.ref() for v in other.variables] == [v.ref() for v in bijector.variables]
 
 
 def test_deep_copy_has_variables_of_its_own(case):
-    bijector, x, _ = case
+    bijector, x, _, given = case
     other = copy.deepcopy(bijector)
-    assert_same_function(bijector, other, x)
+    assert_same_function(bijector, other, x, given)
     assert not {v.ref() for v in other.variables} & {v.ref() for v in bijector.variables}
 
 
 def test_equality_is_that_of_the_parameters_or_identity(case):
-    bijector, _, _ = case
+    bijector, *_ = case
     assert bijector == bijector and hash(bijector) == hash(bijector)
     changed = copy.deepcopy(bijector)
     for variable in changed.trainable_variables:
@@ -70,7 +74,7 @@ def test_equality_is_that_of_the_parameters_or_identity(case):
 
 
 def test_parameter_properties_give_the_batch_shape(case):
-    bijector, _, ndims = case
+    bijector, _, ndims, _ = case
     properties = type(bijector).parameter_properties(dtype=tf.float32)
     assert set(properties) <= set(bijector.parameters)
     assert bijector.experimental_batch_shape(x_event_ndims=ndims) == []
@@ -78,20 +82,21 @@ def test_parameter_properties_give_the_batch_shape(case):
 
 
 def test_density_correction(case):
-    bijector, x, ndims = case
+    bijector, x, ndims, given = case
     correction, space = bijector.experimental_compute_density_correction(
-        x, spaces.FullSpace(), event_ndims=ndims
+        x, spaces.FullSpace(), event_ndims=ndims, **given
     )
     assert isinstance(space, spaces.FullSpace)
-    np.testing.assert_allclose(correction, bijector.forward_log_det_jacobian(x, ndims), rtol=1e-5)
+    expected = bijector.forward_log_det_jacobian(x, ndims, **given)
+    np.testing.assert_allclose(correction, expected, rtol=1e-5)
 
 
 def test_value_and_gradient(case):
-    bijector, x, ndims = case
+    bijector, x, ndims, given = case
 
     def loss(x):
-        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
-        return tf.reduce_sum(tf.sin(flat(bijector.forward(x)))) + tf.reduce_sum(log_det)
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
+        return tf.reduce_sum(tf.sin(flat(bijector.forward(x, **given)))) + tf.reduce_sum(log_det)
 
     value, gradient = tfp.math.value_and_gradient(loss, x)
     direction = tf.constant(np.random.default_rng(0).normal(size=x.shape), tf.float32)
@@ -102,24 +107,29 @@ def test_value_and_gradient(case):
 
 
 def test_vectorized_map(case):
-    bijector, x, ndims = case
-    one = lambda x: (bijector.forward(x), bijector.forward_log_det_jacobian(x, event_ndims=ndims))
-    y, log_det = tf.vectorized_map(one, x)
-    np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
-    expected = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
+    bijector, x, ndims, given = case
+
+    def one(arguments):
+        x, given = arguments
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
+        return bijector.forward(x, **given), log_det
+
+    y, log_det = tf.vectorized_map(one, (x, given))
+    np.testing.assert_allclose(flat(y), flat(bijector.forward(x, **given)), atol=1e-5)
+    expected = bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
     np.testing.assert_allclose(log_det, tf.broadcast_to(expected, [3]), atol=1e-5)
 
 
 def test_wrong_inputs_are_told_by_name_and_shape(case):
-    bijector, x, ndims = case
+    bijector, x, ndims, given = case
     wrong = tf.zeros([3] * (ndims - 1))
     min_ndims = bijector.forward_min_event_ndims
     if wrong.shape.rank < min_ndims:
         with pytest.raises(ValueError, match=f"at least {min_ndims} ax") as error:
-            bijector.forward(wrong)
+            bijector.forward(wrong, **given)
         assert str(wrong.shape) in str(error.value)
     with pytest.raises(ValueError, match="float64"):
-        bijector.forward(tf.cast(x, tf.float64))
+        bijector.forward(tf.cast(x, tf.float64), **given)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +150,15 @@ def test_wrong_channels(make):
 
 def test_pickle():
     """All but what holds a function that can't be: those are the caller's."""
-    for name in set(NAMES) - {"coupling_vector", "scan_fused"}:
+    for name in set(NAMES) - {
+        "coupling_vector",
+        "scan_fused",
+        "coupling_context",
+        "scan_fused_context_image",
+    }:
         entry = REGISTRY[name]
-        bijector = entry.make("float32")
-        assert_same_function(bijector, pickle.loads(pickle.dumps(bijector)), entry.inputs("float32", 2))
+        bijector, x, given = entry.make("float32"), entry.inputs("float32", 2), entry.given("float32", 2)
+        assert_same_function(bijector, pickle.loads(pickle.dumps(bijector)), x, given)
 
 
 @pytest.mark.parametrize("name", ["actnorm_image", "conv_image", "conv_lu", "squeeze"])
@@ -476,14 +491,14 @@ def test_a_constant_log_det_takes_no_network():
 
 @pytest.mark.parametrize("spec", [None, "axes"])
 def test_unknown_shapes_work_or_are_told(case, spec):
-    bijector, x, ndims = case
+    bijector, x, ndims, given = case
     spec = tf.TensorSpec(None if spec is None else [None] * x.shape.rank)
 
     @tf.function(input_signature=[spec])
     def there_and_back(x):
-        y = bijector.forward(x)
-        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims)
-        return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y))
+        y = bijector.forward(x, **given)
+        log_det = bijector.forward_log_det_jacobian(x, event_ndims=ndims, **given)
+        return y, log_det, bijector.inverse(tf.nest.map_structure(tf.identity, y), **given)
 
     try:
         y, log_det, back = there_and_back(x)
@@ -491,8 +506,8 @@ def test_unknown_shapes_work_or_are_told(case, spec):
         assert "must know the number of channels" in str(error), error
         return
     np.testing.assert_allclose(back, x, atol=1e-4)
-    np.testing.assert_allclose(flat(y), flat(bijector.forward(x)), atol=1e-5)
-    np.testing.assert_allclose(log_det, bijector.forward_log_det_jacobian(x, ndims), atol=1e-5)
+    np.testing.assert_allclose(flat(y), flat(bijector.forward(x, **given)), atol=1e-5)
+    np.testing.assert_allclose(log_det, bijector.forward_log_det_jacobian(x, ndims, **given), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["scan_fused", "split_prior", "top_prior", "multi_scale"])
