@@ -61,6 +61,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(
-        main, first=["logdir", "export_dir", "version", "tflite", "checkpoint", "polyak", "openai_checkpoint"]
-    )
+    cli.run(main, first="logdir export_dir version tflite checkpoint polyak openai_checkpoint")

@@ -39,4 +39,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main, first=["logdir", "images", "out", "points", "checkpoint", "polyak", "openai_checkpoint"])
+    cli.run(main, first="logdir images out points checkpoint polyak openai_checkpoint")

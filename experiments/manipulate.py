@@ -69,16 +69,5 @@ if __name__ == "__main__":
     define_flags()
     cli.run(
         main,
-        first=[
-            "logdir",
-            "images",
-            "out",
-            "attributes",
-            "alphas",
-            "directions",
-            "data",
-            "checkpoint",
-            "polyak",
-            "openai_checkpoint",
-        ],
+        first="logdir images out attributes alphas directions data checkpoint polyak openai_checkpoint",
     )

@@ -66,7 +66,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(
-        main,
-        first=["logdir", "out", "labels", "temperature", "rows", "checkpoint", "polyak", "openai_checkpoint"],
-    )
+    cli.run(main, first="logdir out labels temperature rows checkpoint polyak openai_checkpoint")

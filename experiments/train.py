@@ -37,8 +37,7 @@ from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotF
 FLAGS = flags.FLAGS
 
 # What --help shows on top.
-FIRST = ("logdir", "problem", "data_dir", "image_size", "n_bits_x", "n_levels", "depth", "width")
-FIRST += ("n_batch_train", "epochs")
+FIRST = "logdir problem data_dir image_size n_bits_x n_levels depth width n_batch_train epochs"
 
 # A loss that explodes is many times what it costs to guess a pixel, n_bits_x.
 _EXPLODED = 4

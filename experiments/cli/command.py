@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable
 
 from absl import app, flags, logging
 
@@ -17,7 +16,7 @@ MISTAKE = 2  # The exit code after a UsageError, or what the machine refuses.
 INTERRUPTED = 128 + signal.SIGINT  # As shells say it.
 
 
-def run(main, takes_arguments: bool = False, first: Iterable[str] | None = None):
+def run(main, takes_arguments: bool = False, first: str | None = None):
     """Runs a command's main(argv) and ends the process.
 
     A mistake of the user's, and what the operating system, a file or the memory refuses, is a paragraph on
@@ -27,7 +26,8 @@ def run(main, takes_arguments: bool = False, first: Iterable[str] | None = None)
     Args:
         main: a function of the arguments that are no flags, the command's name first.
         takes_arguments: whether there may be any.
-        first: names of the flags that --help shows first; those of the command's own file unless given.
+        first: names of the flags that --help shows on top, a space between; those of the command's own file
+            unless given.
     """
 
     def guarded(argv):

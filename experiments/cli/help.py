@@ -3,7 +3,6 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
 
 from absl import app, flags
 
@@ -27,11 +26,11 @@ def set_group(name: str, group: str) -> None:
     _groups[name] = group
 
 
-def define(first: Iterable[str] | None) -> None:
+def define(first: str | None) -> None:
     """Defines --help and -h, and --helpshort and -?, in the place of absl's, which sort by file and name.
 
     Args:
-        first: names of the flags on top, in their order; those of the command's own file unless given.
+        first: names of the flags on top, a space between; those of the command's own file unless given.
     """
     kinds = (_Help, _HelpShort)
     for name in [name for kind in kinds for name in (kind.NAME, kind.SHORT_NAME)]:
@@ -60,8 +59,8 @@ class _HelpShort(_Help):
     NAME, SHORT_NAME = "helpshort", "?"
 
 
-def text(first: Iterable[str] | None) -> str:
-    """Returns what --help shows: the command's docstring and its flags."""
+def text(first: str | None) -> str:
+    """Returns what --help shows, the command's docstring and its flags; `first` as in `define`."""
     own = sys.argv[0]
     of_project = {
         name: FLAGS.find_module_defining_flag(name)
@@ -73,7 +72,7 @@ def text(first: Iterable[str] | None) -> str:
         for name, module in of_project.items()
         if (module.startswith("experiments.") or module == own) and name not in ("help", "helpshort")
     }
-    first = [name for name, module in of_project.items() if module == own] if first is None else list(first)
+    first = [name for name, module in of_project.items() if module == own] if first is None else first.split()
     groups = {group: [] for group in TITLES} | {"first": first}
     for name, module in of_project.items():
         group = _groups.get(name, "data" if module.startswith("experiments.data.") else "run")

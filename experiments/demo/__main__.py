@@ -141,4 +141,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main, first=["logdir", "export_dir", "server", "model", "host", "port", "directions", "polyak"])
+    cli.run(main, first="logdir export_dir server model host port directions polyak")
