@@ -13,7 +13,7 @@ step of the same round, with the quartiles. The parts:
 one_core  everything on one core in one thread
 depth     start-up and memory against the depth, on one core
 cores     all cores, each peer with as many threads; the ratios are to the convolutions on as many cores
-loops     one Glow's steps with other numbers of loops over parts of a batch, and as TensorFlow uses threads
+shares    one Glow's steps with a batch in other numbers of shares, and as TensorFlow uses threads
 memory    peak memory of the first training step of large images, on all cores; an hour, and only if asked for
 
 Peers are measured where they are installed: pip install normflows nflows distrax optax
@@ -50,12 +50,12 @@ COLUMNS = {
 CORE_COLUMNS = [title for title in COLUMNS if title not in ("train K=32 W=128 B=16", "encode", "decode")]
 DEPTHS = (4, 8, 16, 32, 64)
 LARGE_BATCH = 144
-LOOP_BATCHES, LOOP_WIDTHS = (1, 16, 64), (64, 128, 512)
+SHARE_BATCHES, SHARE_WIDTHS = (1, 16, 64), (64, 128, 512)
 LARGE = dict(task="train", batch=8, width=256)
 LARGE_SIZES = (512, 768, 1024)  # At K=16.
 LARGE_DEPTHS = (4, 8, 16, 32, 64)  # At 256x256.
 NORMFLOWS_FITS = [(256, 4), (256, 8), (256, 16)]  # In 24 GB.
-PARTS = ("one_core", "depth", "cores", "loops", "memory")
+PARTS = ("one_core", "depth", "cores", "shares", "memory")
 
 
 def define_flags():
@@ -105,17 +105,17 @@ def cores(rounds: int) -> tuple[str, dict]:
     return tables.of_times(columns), dict(columns=columns, sweep=sweep)
 
 
-def loops(rounds: int) -> tuple[str, dict]:
-    """Measures numbers of loops for small and large batches and networks; returns the table and results."""
+def shares(rounds: int) -> tuple[str, dict]:
+    """Measures numbers of shares for small and large batches and networks; returns the table and results."""
     n = len(os.sched_getaffinity(0))
-    ways = {"one loop": dict(loops=1, threads=1)} | {
-        f"{k} loops": dict(loops=k, threads=1) for k in sorted({2, n, 2 * n})
+    ways = {"one share": dict(shares=1, threads=1)} | {
+        f"{k} shares": dict(shares=k, threads=1) for k in sorted({2, n, 2 * n})
     }
-    ways["one loop, TensorFlow's threads"] = dict(loops=1, threads=n)
+    ways["one share, TensorFlow's threads"] = dict(shares=1, threads=n)
     groups = {}
     for task in ("train", "log_prob"):
-        for batch in LOOP_BATCHES:
-            for width in LOOP_WIDTHS:
+        for batch in SHARE_BATCHES:
+            for width in SHARE_WIDTHS:
                 column = TRAIN8 | dict(task=task, batch=batch, width=width, depth=4)
                 spec = models.specs_of(column, [DEFAULT], n)[DEFAULT]
                 groups[f"{task} B={batch} W={width}"] = {name: spec | way for name, way in ways.items()}
@@ -160,7 +160,7 @@ def main(argv):
     if FLAGS.quick:
         measured = {"quick": quick(FLAGS.rounds)}
     else:
-        measure_part = dict(one_core=one_core, depth=depth, cores=cores, loops=loops, memory=memory)
+        measure_part = dict(one_core=one_core, depth=depth, cores=cores, shares=shares, memory=memory)
         measured = {part: measure_part[part](FLAGS.rounds) for part in PARTS if part in FLAGS.part}
     text = "\n\n".join(table for table, _ in measured.values())
     print(text)

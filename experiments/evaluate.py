@@ -74,4 +74,4 @@ def _over_draws(run, data):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first="logdir checkpoint draws openai_checkpoint n_batch_test")

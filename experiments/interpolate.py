@@ -51,4 +51,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first="logdir images out points checkpoint polyak openai_checkpoint")

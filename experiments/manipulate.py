@@ -68,4 +68,7 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(
+        main,
+        first="logdir images out attributes alphas directions data checkpoint polyak openai_checkpoint",
+    )

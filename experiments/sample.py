@@ -97,4 +97,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first="logdir out labels temperature rows checkpoint polyak openai_checkpoint")

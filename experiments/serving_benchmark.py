@@ -1,10 +1,11 @@
-"""Times one image through an export and through the Python model, side by side, on one thread.
+"""Times one image through the Python model, through its export and through LiteRT, on one thread.
 
     python -m experiments.serving_benchmark
 
-Both are called from Python: the export by tf.saved_model.load, the model under tf.function. The calls
-alternate, and the median of each is shown, in milliseconds; their ratio is what freezing the weights
-brings.
+All are called from Python: the model under tf.function, the export by tf.saved_model.load, its glow.tflite by
+TensorFlow's own interpreter. The calls alternate, and the median of each is shown, in milliseconds. The first
+ratio, of the model to the export, is what freezing the weights brings; the second, of LiteRT to the export,
+what leaving TensorFlow brings.
 """
 
 import statistics
@@ -17,6 +18,7 @@ from absl import flags
 
 import glow_tf
 from experiments import cli
+from glow_tf.serving import lite
 
 FLAGS = flags.FLAGS
 
@@ -55,7 +57,7 @@ def alternate(calls: dict, n: int) -> dict[str, float]:
 
 
 def measure(config: glow_tf.GlowConfig, n: int) -> dict[str, dict[str, float]]:
-    """Returns, for encode and decode of one image, the seconds of "python" and of "export"."""
+    """Returns, for encode and decode of one image, the seconds of "python", "export" and "litert"."""
     model = initialized(config)
     image = np.random.default_rng(1).integers(0, 256, (1, *config.image_shape)).astype(np.uint8)
     centre = tf.fill(image.shape, 0.5 / 2**config.n_bits_x)
@@ -64,30 +66,37 @@ def measure(config: glow_tf.GlowConfig, n: int) -> dict[str, dict[str, float]]:
     image = tf.constant(image)
     latents = encode(image)
     with tempfile.TemporaryDirectory() as folder:
-        served = tf.saved_model.load(str(glow_tf.serving.export(model, folder)))
+        path = glow_tf.serving.export(model, folder, tflite=True)
+        served = tf.saved_model.load(str(path))
+        interpreter = tf.lite.Interpreter(model_content=(path / lite.FILE).read_bytes(), num_threads=1)
+    runners = {name: interpreter.get_signature_runner(name) for name in ("encode", "decode")}
+    arrays = dict(images=image.numpy()), dict(latents=latents.numpy())
     calls = {
         "encode": {
             "python": lambda: encode(image),
             "export": lambda: served.signatures["encode"](images=image),
+            "litert": lambda: runners["encode"](**arrays[0]),
         },
         "decode": {
             "python": lambda: decode(latents),
             "export": lambda: served.signatures["decode"](latents=latents),
+            "litert": lambda: runners["decode"](**arrays[1]),
         },
     }
-    return {operation: alternate(both, n) for operation, both in calls.items()}
+    return {operation: alternate(each, n) for operation, each in calls.items()}
 
 
 def main(argv):
     del argv
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    print("| one image | operation | Python model, ms | export, ms | ratio |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| one image | operation | Python model, ms | export, ms | ratio | LiteRT, ms | of the export's |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, config in CONFIGS.items():
         for operation, seconds in measure(glow_tf.GlowConfig(**config), FLAGS.calls).items():
-            python, export = seconds["python"], seconds["export"]
+            python, export, litert = (seconds[key] for key in ("python", "export", "litert"))
             row = f"{1e3 * python:.2f} | {1e3 * export:.2f} | {python / export:.2f}"
+            row += f" | {1e3 * litert:.2f} | {litert / export:.2f}"
             print(f"| {name} | {operation} | {row} |", flush=True)
 
 

@@ -36,6 +36,9 @@ from glow_tf.training import STATISTICS, NotFiniteError, ProgressBar, StopOnNotF
 
 FLAGS = flags.FLAGS
 
+# What --help shows on top.
+FIRST = "logdir problem data_dir image_size n_bits_x n_levels depth width n_batch_train epochs"
+
 # A loss that explodes is many times what it costs to guess a pixel, n_bits_x.
 _EXPLODED = 4
 
@@ -95,7 +98,7 @@ def train(
         at_once = math.ceil(at_once / tf.distribute.get_strategy().num_replicas_in_sync)
         at_once = min(at_once, micro_batch or at_once)
         n_init = min(hyperparameters.local_batch_init, len(train_data))
-        require_memory(hyperparameters, max(at_once, n_init), hyperparameters.batch_size)
+        require_memory(hyperparameters, at_once, hyperparameters.batch_size, n_init)
         run = None
         try:
             tf_keras.utils.set_random_seed(hyperparameters.seed)
@@ -244,4 +247,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first=FIRST)

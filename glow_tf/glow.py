@@ -104,7 +104,7 @@ class Glow(tf.Module):
             self.levels[level],
             memory=memory,
             keep_bytes=keep_bytes,
-            n_loops=threads.n_loops(),
+            n_shares=threads.n_shares(),
             kernel=GlowStepKernel(*kind),
             name=f"level_{level}",
         )
@@ -265,7 +265,7 @@ class Glow(tf.Module):
         self._context(tf.convert_to_tensor(context))
         return as_parameter(context, tf.as_dtype(self._dtype))
 
-    def dequantize(self, images, noise=None, seed=None):
+    def dequantize(self, images, noise=None, seed=None) -> tf.Tensor:
         """Returns x', the dequantised images, float [B, height, width, n_channels].
 
         Args:

@@ -66,7 +66,7 @@ class CouplingNetwork(tf.Module):
         dtype="float32",
         seed=None,
         name="coupling_network",
-    ):
+    ) -> None:
         """The parameters are new variables unless they are given.
 
         Args:

@@ -12,6 +12,7 @@ Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
 
 import abc
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -24,13 +25,13 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
     def __init__(
         self,
         learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        weight_decay=1.0,
-        epsilon=1e-8,
-        name=None,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        weight_decay: float = 1.0,
+        epsilon: float = 1e-8,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         """Takes what the formulas name.
 
         Args:
@@ -57,7 +58,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         self.weight_factor = weight_decay
         self.epsilon = epsilon
 
-    def build(self, var_list):
+    def build(self, var_list) -> None:
         """The moments start at zero, the averages at the variables' values of now."""
         super().build(var_list)
         if getattr(self, "_built", False):
@@ -75,7 +76,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         return self._averages[self._index_dict[self._var_key(variable)]]
 
     @contextlib.contextmanager
-    def averaged_weights(self, variables):
+    def averaged_weights(self, variables) -> Iterator[None]:
         """A context in which `variables` hold their Polyak averages; their values come back after it."""
         variables = list(variables)
         values = [tf.identity(v) for v in variables]
@@ -209,7 +210,7 @@ class WarmUp(tf_keras.optimizers.schedules.LearningRateSchedule):
     ```
     """
 
-    def __init__(self, learning_rate: float, warmup_steps: float):
+    def __init__(self, learning_rate: float, warmup_steps: float) -> None:
         """Takes the rate to come to, and in how many steps.
 
         Args:

@@ -1,9 +1,9 @@
-"""All cores of a machine without a GPU: loops over parts of a batch, one thread an operation.
+"""All cores of a machine without a GPU: a share of the batch for each, one thread for each operation.
 
 TensorFlow's own way, several threads for each operation, gains little for the convolutions of a flow and
-loses in its many small operations. Parts of a batch depend on each other only in the sum of their gradients:
-with a loop each, and one thread for each operation, two cores are up to 1.8 times as fast as one. The weights
-are folded once for all loops.
+loses in its many small operations. Within a step of flow the shares of a batch depend on each other only in
+the sum of their gradients: computed at once, with one thread for each operation, they make two cores up to
+1.8 times as fast as one. The weights are folded once for all shares.
 """
 
 import os
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from glow_tf import inputs
 
-_n_loops = 1
+_n_shares = 1
 
 
 def use_cores(n: int | None = None, replicas: int = 1) -> int:
@@ -21,7 +21,7 @@ def use_cores(n: int | None = None, replicas: int = 1) -> int:
     TensorFlow gets one thread for each operation, as many operations at once as cores, and a pool of its own
     for the CPU's memory.
 
-    Results differ from those of one core by rounding, and are the same for the same number of loops.
+    Results differ from those of one core by rounding, and are the same for the same number of shares.
 
     ```
     import glow_tf
@@ -34,13 +34,13 @@ def use_cores(n: int | None = None, replicas: int = 1) -> int:
         replicas: int, how many replicas on this machine share them.
 
     Returns:
-        The number of loops over parts of a replica's batch.
+        The number of shares that a replica's batch has.
 
     Raises:
         ValueError: if `n` or `replicas` is less than 1.
         RuntimeError: if TensorFlow runs already, so that its number of threads is settled.
     """
-    global _n_loops
+    global _n_shares
     n = _n_cores() if n is None else inputs.require_int("n", n, 1)
     replicas = inputs.require_int("replicas", replicas, 1)
     try:
@@ -54,13 +54,13 @@ def use_cores(n: int | None = None, replicas: int = 1) -> int:
     # Of malloc a flow's activations are given back to the system, and taken anew, at each operation: up to a
     # sixth of an inference's time. TensorFlow's own pool keeps them.
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
-    _n_loops = max(1, n // replicas)
-    return _n_loops
+    _n_shares = max(1, n // replicas)
+    return _n_shares
 
 
-def n_loops() -> int:
-    """Returns how many loops share a batch: 1, unless `use_cores` says more, and where nothing is traced."""
-    return 1 if tf.executing_eagerly() else _n_loops
+def n_shares() -> int:
+    """Returns how many shares a batch has: 1, unless `use_cores` says more, and where nothing is traced."""
+    return 1 if tf.executing_eagerly() else _n_shares
 
 
 def _n_cores() -> int:

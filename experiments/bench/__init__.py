@@ -2,7 +2,7 @@
 
 Each module's `build(spec)` returns a `Built`. A spec is a dict: task ("train", "log_prob", "sample",
 "encode" or "decode"), depth, width, batch; cores, that its process may run on, and threads, that each
-operation may have; for `glow` and `convolutions` loops, which share the batch; for `glow` memory and dtype
+operation may have; for `glow` and `convolutions` shares of the batch; for `glow` memory and dtype
 too; for `glow` and `normflows` the images' size, 32 unless given. All have three levels.
 """
 

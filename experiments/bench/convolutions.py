@@ -10,9 +10,9 @@ from glow_tf import threads
 def build(spec) -> Built:
     """Returns the three convolutions of each step, chained; "train" differentiates them by all kernels.
 
-    With several loops each has its part of the batch.
+    Several shares of the batch are computed at once.
     """
-    threads.use_cores(spec["loops"])
+    threads.use_cores(spec["shares"])
     rng = np.random.default_rng(0)
     new = lambda *shape: tf.Variable(rng.normal(0, 0.05, shape).astype(np.float32))
     width, batch = spec["width"], spec["batch"]
@@ -24,7 +24,7 @@ def build(spec) -> Built:
         kernels.append([step() for _ in range(spec["depth"])])
 
     def forward():
-        sizes = [len(part) for part in np.array_split(range(batch), min(spec["loops"], batch))]
+        sizes = [len(part) for part in np.array_split(range(batch), min(spec["shares"], batch))]
         parts = zip(*(tf.split(h, sizes) for h in inputs), strict=True)
         return tf.add_n([chain(part) for part in parts])
 

@@ -9,7 +9,7 @@ from experiments import bench
 def build(spec) -> bench.Built:
     """Returns the task; a training step is the gradient and an Adamax update with its Polyak average."""
     if spec["threads"] == 1:  # Else TensorFlow is as it comes.
-        glow_tf.threads.use_cores(spec["loops"])
+        glow_tf.threads.use_cores(spec["shares"])
     batch, size = spec["batch"], spec.get("size", bench.SIZE)
     images = tf.constant(bench.images(batch, size))
     noise = tf.zeros(images.shape)

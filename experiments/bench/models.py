@@ -23,7 +23,7 @@ MODELS = {CONVOLUTIONS: dict(model="convolutions")} | OURS | {k: dict(model=v) f
 def specs_of(column: dict, names, cores: int = 1) -> dict[str, dict]:
     """Returns the specs of the models that can do a column's task and are installed.
 
-    On several cores a Glow, like the convolutions, has as many loops over parts of a batch, and each other
+    On several cores a Glow, like the convolutions, has as many shares of a batch, and each other
     model as many threads for each operation.
     """
     specs = {}
@@ -37,6 +37,6 @@ def specs_of(column: dict, names, cores: int = 1) -> dict[str, dict]:
         if name in PEERS and name != "tfb.Glow" and importlib.util.find_spec(model) is None:
             continue
         divides = name == CONVOLUTIONS or name in OURS
-        threads = dict(loops=cores, threads=1) if divides else dict(loops=1, threads=cores)
+        threads = dict(shares=cores, threads=1) if divides else dict(shares=1, threads=cores)
         specs[name] = column | MODELS[name] | dict(cores=cores) | threads
     return specs

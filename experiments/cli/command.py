@@ -7,6 +7,7 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments.cli import help
 from experiments.cli.errors import UsageError, explain
 
 FLAGS = flags.FLAGS
@@ -15,7 +16,7 @@ MISTAKE = 2  # The exit code after a UsageError, or what the machine refuses.
 INTERRUPTED = 128 + signal.SIGINT  # As shells say it.
 
 
-def run(main, takes_arguments: bool = False):
+def run(main, takes_arguments: bool = False, first: str | None = None):
     """Runs a command's main(argv) and ends the process.
 
     A mistake of the user's, and what the operating system, a file or the memory refuses, is a paragraph on
@@ -25,6 +26,8 @@ def run(main, takes_arguments: bool = False):
     Args:
         main: a function of the arguments that are no flags, the command's name first.
         takes_arguments: whether there may be any.
+        first: names of the flags that --help shows on top, a space between; those of the command's own file
+            unless given.
     """
 
     def guarded(argv):
@@ -34,12 +37,12 @@ def run(main, takes_arguments: bool = False):
         main(argv)
         sys.stdout.flush()  # Now, when it can still be said that nobody reads it.
 
-    # --help shows the flags of the command's own file: let it show those of the project's other files.
-    for name in FLAGS:
-        if FLAGS.find_module_defining_flag(name).startswith("experiments."):
-            FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+    def parse_with_help(argv):
+        help.define(first)
+        return parse(argv)
+
     try:
-        app.run(guarded, flags_parser=parse)
+        app.run(guarded, flags_parser=parse_with_help)
     except UsageError as error:
         _end(MISTAKE, f"error: {error}")
     except KeyboardInterrupt:
@@ -70,7 +73,7 @@ def parse(argv: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         raise UsageError(f"{str(error).rstrip('.')}. See --help.") from error
     except SystemExit as end:
-        # absl ends with 1 after --help.
+        # absl ends with 1 after --helpfull.
         raise SystemExit(0 if end.code == 1 else end.code) from end
     if "logdir" in FLAGS and FLAGS["log_dir"].present:
         raise UsageError("--log_dir is absl's own, for its log files; a run is in --logdir.")

@@ -152,4 +152,4 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main)
+    cli.run(main, first="logdir export_dir server model host port directions polyak")

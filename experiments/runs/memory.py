@@ -9,7 +9,9 @@ from experiments.cli import UsageError
 from experiments.settings import parameter_count
 
 
-def require_memory(hyperparameters: settings.Hyperparameters, images: int = 0, batch: int = 0) -> None:
+def require_memory(
+    hyperparameters: settings.Hyperparameters, images: int = 0, batch: int = 0, n_init: int = 0
+) -> None:
     """Raises a UsageError if a model and its images surely don't fit into the memory.
 
     On a GPU, whose memory is its own, TensorFlow says so itself.
@@ -18,13 +20,15 @@ def require_memory(hyperparameters: settings.Hyperparameters, images: int = 0, b
         hyperparameters: of the model.
         images: int, how many are computed at once.
         batch: int, how many are read at once.
+        n_init: int, how many the data-dependent initialisation sees.
     """
     if tf.config.list_physical_devices("GPU"):
         return
     config = settings.glow_config(hyperparameters)
     # Weights, two moments, the average; and of the images one step's activations.
     weights = 4 * parameter_count.least_parameters(config)
-    needed = 4 * (weights + images * parameter_count.largest_activations(config))
+    layers = max(n_init, parameter_count.images_at_once(config, images))
+    needed = 4 * (weights + layers * parameter_count.largest_activations(config))
     needed += batch * config.n_dims * 5  # uint8 and the noise.
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:

@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.cli import UsageError
+from experiments.cli import UsageError, help
 
 COUNT = 2**31 - 1  # The most that anything is counted to, with room for sums of them in int64.
 
@@ -28,6 +28,7 @@ class Entry:
             line besides the word, in hps.json instead of it.
         minus_one: what -1 stands for, where that is allowed.
         own: whether it is this project's own, which hps.json of an earlier run may lack.
+        group: where --help shows it, a key of `help.TITLES`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Entry:
     numbered: bool
     minus_one: str | None
     own: bool
+    group: str
 
     def wrong(self, value) -> str | None:
         """Returns what a value must be, or None if it is."""
@@ -87,6 +89,7 @@ class Entry:
             help_text += f" -1 is {self.minus_one}."
         if self.numbered:
             help_text += f" {', '.join(f'{i} {word}' for i, word in enumerate(self.words))}; or the word."
+        help.set_group(self.name, self.group)
         others = "".join(f", {problem}: {value!r}" for problem, value in defaults.items())
         help_text += f" Default: {self.default!r}{others}."
         if self.words:
@@ -106,10 +109,11 @@ def flag(
     numbered: bool = False,
     minus_one: str | None = None,
     own: bool = False,
+    group: str = "run",
 ):
     """Returns the dataclass field of a hyperparameter that has a flag; see `Entry`."""
     about = dict(least=least, most=most, words=words, numbered=numbered, minus_one=minus_one, own=own)
-    return dataclasses.field(metadata=dict(default=default, help=help_text, **about))
+    return dataclasses.field(metadata=dict(default=default, help=help_text, group=group, **about))
 
 
 def derived(help_text: str, least: float = 1, most: float = COUNT):
@@ -159,4 +163,5 @@ def define_not_here() -> None:
     """Defines the original's flags that aren't needed here: to give one is a mistake, and is answered."""
     for name, (kind, answer) in _NOT_HERE.items():
         text = f"The original's; here: {answer}."
+        help.set_group(name, help.HIDDEN)
         flags.DEFINE_flag(flags.Flag(_NotHere(answer), None, name, None, text, boolean=kind is bool))

@@ -1,6 +1,7 @@
 """The original's hyperparameters, typed: an entry each, and what the given ones resolve to."""
 
 import dataclasses
+import functools
 import math
 
 from absl import flags as absl_flags
@@ -14,6 +15,12 @@ from experiments.settings.flags import derived, flag
 from glow_tf.bijectors.glow_step import PERMUTATIONS
 from glow_tf.glow import COUPLINGS
 
+# A flag in each group of --help.
+data = functools.partial(flag, group="data")
+model = functools.partial(flag, group="model")
+optimisation = functools.partial(flag, group="optimisation")
+run = functools.partial(flag, group="run")
+
 _HUGE = 1e30
 _BELOW_1 = 1 - 2.0**-24  # The largest float32 below 1.
 
@@ -25,62 +32,62 @@ class Hyperparameters:
     An attribute's meaning is in its entry.
     """
 
-    problem: str = flag("digits", "Dataset.", words=tuple(PROBLEMS))
-    category: str = flag("", "LSUN category, for example bedroom.")
-    data_dir: str = flag("", "Where the dataset is; for TFDS its data_dir (TFDS' own default unless given).")
-    dal: int = flag(
+    problem: str = data("digits", "Dataset.", words=tuple(PROBLEMS))
+    category: str = data("", "LSUN category, for example bedroom.")
+    data_dir: str = data("", "Where the dataset is; for TFDS its data_dir (TFDS' own default unless given).")
+    dal: int = data(
         1, "Data augmentation: 0 none, 1 shifts, 2 shifts, flips, rotations, zoom and shear.", 0, 2
     )
-    n_train: int = flag(50000, "Training images per epoch.")
-    n_test: int = flag(-1, "Test images.", minus_one="all")
-    n_batch_train: int = flag(64, "Images per training step of a worker, at the anchor size.")
-    n_batch_test: int = flag(50, "Batch size of the evaluation.")
-    n_batch_init: int = flag(256, "Images of the data-dependent initialisation, at the anchor size.")
-    optimizer: str = flag("adamax", "The original's adamax or adam.", words=("adamax", "adam"))
-    lr: float = flag(0.001, "Learning rate after the warm-up.", 0, _HUGE)
-    beta1: float = flag(0.9, "Decay of the first moment.", 0, _BELOW_1)
-    polyak_epochs: float = flag(
+    n_train: int = data(50000, "Training images per epoch.")
+    n_test: int = data(-1, "Test images.", minus_one="all")
+    n_batch_train: int = optimisation(64, "Images per training step of a worker, at the anchor size.")
+    n_batch_test: int = optimisation(50, "Batch size of the evaluation.")
+    n_batch_init: int = optimisation(256, "Images of the data-dependent initialisation, at the anchor size.")
+    optimizer: str = optimisation("adamax", "The original's adamax or adam.", words=("adamax", "adam"))
+    lr: float = optimisation(0.001, "Learning rate after the warm-up.", 0, _HUGE)
+    beta1: float = optimisation(0.9, "Decay of the first moment.", 0, _BELOW_1)
+    polyak_epochs: float = optimisation(
         1.0, "Epochs that the Polyak average and the second moment reach back.", 1e-9, 1e9
     )
-    weight_decay: float = flag(1.0, "Factor on the weights at each step; 1 is none.", 0, _HUGE)
-    epochs: int = flag(1000000, "Epochs of training.")
-    epochs_warmup: float = flag(10.0, "Epochs in which the learning rate rises from 0.", 0, 1e9)
-    epochs_full_valid: int = flag(50, "Epochs between evaluations on the test set.")
-    gradient_checkpointing: int = flag(
+    weight_decay: float = optimisation(1.0, "Factor on the weights at each step; 1 is none.", 0, _HUGE)
+    epochs: int = run(1000000, "Epochs of training.")
+    epochs_warmup: float = optimisation(10.0, "Epochs in which the learning rate rises from 0.", 0, 1e9)
+    epochs_full_valid: int = run(50, "Epochs between evaluations on the test set.")
+    gradient_checkpointing: int = optimisation(
         1, "1 keeps no activations (memory=reverse), 0 keeps all (memory=store).", 0, 1
     )
-    image_size: int = flag(-1, "Height and width.", minus_one="the problem's")
-    anchor_size: int = flag(32, "Batch sizes are for images of this size, and scaled by area.")
-    width: int = flag(512, "Channels of the coupling networks' hidden layers.")
-    depth: int = flag(32, "Steps of flow per level, K in the paper.")
-    weight_y: float = flag(0.0, "Weight of the classifier's loss, with --ycond.", 0, _HUGE)
-    n_bits_x: int = flag(8, "Bits per dimension, 1 to 8.", 1, 8)
-    n_levels: int = flag(3, "Levels, L in the paper; --n_level too.", 1, 30)
-    n_sample: int = flag(1, "Accepted for the original's sake; not used, as there.", 0)
-    epochs_full_sample: int = flag(50, "Epochs between sample grids.")
-    learntop: bool = flag(False, "Learn the top prior.")
-    ycond: bool = flag(False, "Condition the top prior on the label.")
-    seed: int = flag(0, "Seed of weights, data order and noise.", 0, 2**32 - 1)  # NumPy's bounds.
-    flow_permutation: str = flag(
+    image_size: int = data(-1, "Height and width.", minus_one="the problem's")
+    anchor_size: int = optimisation(32, "Batch sizes are for images of this size, and scaled by area.")
+    width: int = model(512, "Channels of the coupling networks' hidden layers.")
+    depth: int = model(32, "Steps of flow per level, K in the paper.")
+    weight_y: float = model(0.0, "Weight of the classifier's loss, with --ycond.", 0, _HUGE)
+    n_bits_x: int = model(8, "Bits per dimension, 1 to 8.", 1, 8)
+    n_levels: int = model(3, "Levels, L in the paper; --n_level too.", 1, 30)
+    n_sample: int = run(1, "Accepted for the original's sake; not used, as there.", 0)
+    epochs_full_sample: int = run(50, "Epochs between sample grids.")
+    learntop: bool = model(False, "Learn the top prior.")
+    ycond: bool = model(False, "Condition the top prior on the label.")
+    seed: int = run(0, "Seed of weights, data order and noise.", 0, 2**32 - 1)  # NumPy's bounds.
+    flow_permutation: str = model(
         "invconv", "What permutes the channels in a step of flow.", words=PERMUTATIONS, numbered=True
     )
-    flow_coupling: str = flag("additive", "The coupling of a step of flow.", words=COUPLINGS, numbered=True)
-    dtype: str = flag(
+    flow_coupling: str = model("additive", "The coupling of a step of flow.", words=COUPLINGS, numbered=True)
+    dtype: str = model(
         "float32",
         "float32 or mixed_bfloat16, where only the coupling networks' convolutions are bfloat16.",
         words=("float32", "mixed_bfloat16"),
         own=True,
     )
-    clip_norm: float = flag(
+    clip_norm: float = optimisation(
         0.0, "Largest norm of the gradients of all weights together; 0 doesn't clip.", 0, _HUGE, own=True
     )
-    n_channels: int = flag(
+    n_channels: int = data(
         -1,
         "1 for gray images, 3 for colours, of a folder or of records.",
         minus_one="the problem's",
         own=True,
     )
-    world_size: int = flag(
+    world_size: int = optimisation(
         1,
         "The original's hvd.size(): a training step has the images of so many workers, whatever the devices "
         "are that share them.",

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import glow_tf
+from glow_tf.kernels.loops import PART_BYTES
 
 
 @functools.lru_cache
@@ -53,19 +54,28 @@ def _kept(config):
     return [rows * columns * (inputs * half + 2 * config.width) for rows, columns, half in _levels(config)]
 
 
+def images_at_once(config: glow_tf.GlowConfig, images: int) -> int:
+    """Returns for how many of so many images a step is computed at once, where its layers aren't kept."""
+    if config.memory == "store":
+        return images
+    return min(images, max(1, PART_BYTES // (4 * largest_activations(config))))
+
+
 def training_bytes(config: glow_tf.GlowConfig, images: int) -> int:
     """Returns an estimate of the memory of a training step that computes so many images at once.
 
-    Weights, two moments, the average, gradients and their sum; what is kept of each level's last steps; and
-    three hidden layers of the largest level, of which a step's gradient is made. Without TensorFlow itself,
-    and without what a GPU's convolutions set aside.
+    Weights, two moments, the average, gradients and their sum; what is kept of each level's last steps; three
+    hidden layers of the largest level, of which a step's gradient is made; and the images six times, as
+    inputs, outputs and gradients of a step. Without TensorFlow itself, and without what a GPU's convolutions
+    set aside.
     """
     kept = 0
     for floats in _kept(config):
         step = 4 * images * floats
         n = config.depth if config.memory == "store" else min(config.depth, config.keep_bytes // step)
         kept += n * step
-    return 24 * parameters(config) + kept + 6 * images * largest_activations(config)
+    layers = 6 * images_at_once(config, images) * largest_activations(config)
+    return 24 * parameters(config) + kept + layers + 24 * images * config.n_dims
 
 
 def micro_batch(config: glow_tf.GlowConfig, batch_size: int, memory: float) -> int:

@@ -48,14 +48,14 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
 
     def __init__(
         self,
-        n_channels=None,
+        n_channels: int | None = None,
         *,
         b=None,
         logs=None,
         dtype=None,
-        validate_args=False,
-        name="actnorm",
-    ):
+        validate_args: bool = False,
+        name: str = "actnorm",
+    ) -> None:
         """The parameters are new variables of zeros unless they are given.
 
         Args:
@@ -101,7 +101,7 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         properties = tfp.util.ParameterProperties
         return {"b": properties(event_ndims=1), "logs": properties(event_ndims=1)}
 
-    def initialize(self, x):
+    def initialize(self, x) -> tf.Tensor:
         """Assigns `b` and `logs` such that `forward(x)` has zero mean and unit variance.
 
         Args:

@@ -74,7 +74,7 @@ class AffineCoupling(OnePassBijector):
         dtype=None,
         validate_args=False,
         name="affine_coupling",
-    ):
+    ) -> None:
         """Takes the network.
 
         Args:

@@ -65,7 +65,7 @@ class GlowStep(OnePassBijector):
         seed=None,
         validate_args=False,
         name="glow_step",
-    ):
+    ) -> None:
         """The parameters are new variables unless they are given.
 
         Args:

@@ -31,7 +31,7 @@ class _NearIdentity(tfb.AutoCompositeTensorBijector):
     A matrix of standard normal x is regular and well conditioned: its singular values are about 0.5 to 1.5.
     """
 
-    def __init__(self, *, validate_args=False, name="near_identity"):
+    def __init__(self, *, validate_args: bool = False, name: str = "near_identity") -> None:
         super().__init__(
             forward_min_event_ndims=2,
             is_constant_jacobian=True,
@@ -94,20 +94,20 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     def __init__(
         self,
-        n_channels=None,
+        n_channels: int | None = None,
         *,
-        parameterization="dense",
+        parameterization: str = "dense",
         w=None,
         p=None,
         lower=None,
         upper=None,
         sign_s=None,
         log_s=None,
-        seed=None,
+        seed: int | None = None,
         dtype=None,
-        validate_args=False,
-        name="invertible_1x1_conv",
-    ):
+        validate_args: bool = False,
+        name: str = "invertible_1x1_conv",
+    ) -> None:
         """W is a new random orthogonal matrix unless the parameters are given.
 
         Args:

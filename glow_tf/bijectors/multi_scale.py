@@ -44,7 +44,9 @@ class MultiScale(OnePassBijector):
     Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1 Convolutions, 2018, section 3.
     """
 
-    def __init__(self, flows, splits, top=None, *, context=None, validate_args=False, name="multi_scale"):
+    def __init__(
+        self, flows, splits, top=None, *, context=None, validate_args=False, name="multi_scale"
+    ) -> None:
         """Takes the parts of the levels.
 
         Args:

@@ -59,11 +59,11 @@ class Scan(OnePassBijector):
         *,
         memory="reverse",
         keep_bytes=0,
-        n_loops=1,
+        n_shares=1,
         kernel=None,
         validate_args=False,
         name="scan",
-    ):
+    ) -> None:
         """Takes the step and its stacked weights.
 
         Args:
@@ -73,7 +73,7 @@ class Scan(OnePassBijector):
             memory: "store", "recompute" or "reverse", see above.
             keep_bytes: int, how much "reverse" keeps of the last steps, see above. A SavedModel can only hold
                 the gradient if it is 0.
-            n_loops: int, how many loops, each over a part of the batch, run at once; see `glow_tf.threads`.
+            n_shares: int, in how many shares of the batch a step is computed at once; see `glow_tf.threads`.
             kernel: a faster equivalent of the steps, a `kernels.kernel.Kernel`; derived from them by default.
             validate_args: as in `tfb.Bijector`.
             name: of the bijector.
@@ -87,8 +87,8 @@ class Scan(OnePassBijector):
             raise ValueError(f"memory must be one of {loops.MEMORY}, got {memory!r}.")
         if int(keep_bytes) != keep_bytes or keep_bytes < 0:
             raise ValueError(f"keep_bytes must be an integer, at least 0, got {keep_bytes!r}.")
-        if int(n_loops) != n_loops or n_loops < 1:
-            raise ValueError(f"n_loops must be an integer, at least 1, got {n_loops!r}.")
+        if int(n_shares) != n_shares or n_shares < 1:
+            raise ValueError(f"n_shares must be an integer, at least 1, got {n_shares!r}.")
         self._stacked = {key: as_parameter(value) for key, value in parameters.items()}
         depths = {key: value.shape[0] if value.shape.rank else None for key, value in self._stacked.items()}
         if len(set(depths.values())) != 1 or not all(depths.values()):
@@ -99,7 +99,7 @@ class Scan(OnePassBijector):
         self._make_step = make_step
         self._memory = memory
         self._keep_bytes = int(keep_bytes)
-        self._n_loops = int(n_loops)
+        self._n_shares = int(n_shares)
         self._depth = next(iter(depths.values()))
         self._kernel = kernel or BijectorKernel(make_step, self._stacked)
         template = self.step(0)
@@ -176,7 +176,7 @@ class Scan(OnePassBijector):
             }
         )
 
-    def initialize(self, x, context=None):
+    def initialize(self, x, context=None) -> tf.Tensor:
         """Data-dependent initialisation of all steps in order; assigns each stacked variable once.
 
         The step bijectors must have, as `GlowStep` has, a method `data_dependent_values(x)`, with `context=`
@@ -231,6 +231,6 @@ class Scan(OnePassBijector):
         state = kernel.enter(as_batch(x, n, self._n_channels))
         context = kernel.enter_context(stacked, state, context)
         parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
-        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_loops, context)
+        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_shares, context)
         y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

@@ -57,7 +57,7 @@ class SplitPrior(OnePassBijector):
         dtype=None,
         validate_args=False,
         name="split_prior",
-    ):
+    ) -> None:
         """The parameters are new variables of zeros unless they are given.
 
         Args:

@@ -29,7 +29,7 @@ class Squeeze(tfb.AutoCompositeTensorBijector):
     ```
     """
 
-    def __init__(self, *, dtype=None, validate_args=False, name="squeeze"):
+    def __init__(self, *, dtype=None, validate_args: bool = False, name: str = "squeeze") -> None:
         """There is nothing to learn.
 
         Args:

@@ -41,7 +41,7 @@ class TopPrior(OnePassBijector):
 
     def __init__(
         self, n_channels, parameters=None, y=None, *, dtype="float32", validate_args=False, name="top_prior"
-    ):
+    ) -> None:
         """Takes the parameters, which `initial_values` names.
 
         Args:

@@ -280,7 +280,9 @@ def _last_convolution(x, kernel):
     out = kernel.shape[-1]
     if out > 16 or kernel.dtype == tf.bfloat16:
         return tf.nn.conv2d(x, kernel, 1, "SAME")
-    transposed = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+    # The nine taps in one row: not every runtime of an export reverses two axes.
+    reversed_ = tf.reshape(tf.reverse(tf.reshape(kernel, [9, *kernel.shape[2:]]), [0]), kernel.shape)
+    transposed = tf.transpose(reversed_, [0, 1, 3, 2])
     return tf.nn.conv2d_transpose(x, transposed, [tf.shape(x)[0], *image_size(x), out], 1, "SAME")
 
 

@@ -8,11 +8,12 @@ import os
 import pathlib
 import re
 import tempfile
+from typing import Any
 
 import tensorflow as tf
 
 from glow_tf.glow import Glow
-from glow_tf.serving import warm_up
+from glow_tf.serving import lite, warm_up
 from glow_tf.serving.frozen import FrozenGlow
 from glow_tf.serving.signatures import DEFAULT, Signatures
 
@@ -21,7 +22,12 @@ MOST_VERSION = 2**63 - 1
 
 
 def export(
-    model: Glow, directory, version: int | None = None, *, metadata: dict | None = None
+    model: Glow,
+    directory: str | os.PathLike[str],
+    version: int | None = None,
+    *,
+    metadata: dict[str, Any] | None = None,
+    tflite: bool = False,
 ) -> pathlib.Path:
     """Writes `directory/<version>/`, a SavedModel that TensorFlow Serving loads as it is.
 
@@ -30,6 +36,10 @@ def export(
     installed (else a warning says so); and the asset glow.json, with the model's configuration and
     `fingerprint`, `metadata`, and the text of each signature. Nothing of glow_tf is needed to load it.
 
+    The loaded object has a function of each signature's name too, which takes the inputs as one dict. With
+    `tflite`, glow.tflite lies beside: the signatures that LiteRT can hold (`lite.SIGNATURES`), in one file,
+    which computes in float32 whatever the model's `dtype` is.
+
     The version appears at once, whole: it is written under a name that servers pass over, and renamed.
 
     Args:
@@ -37,6 +47,7 @@ def export(
         directory: of the served model, on a local disk; made if it isn't there.
         version: int, at least 0; one more than the largest there, or 1, unless given.
         metadata: dict of what else glow.json should say, as JSON takes it.
+        tflite: whether to write glow.tflite too.
 
     Returns:
         The path of the version.
@@ -56,6 +67,8 @@ def export(
     with tempfile.TemporaryDirectory(dir=directory, prefix=".export-") as temporary:
         new = pathlib.Path(temporary) / "model"
         _write(model, new, directory.resolve().name, metadata or {})
+        if tflite:
+            _write_tflite(model, new, pathlib.Path(temporary))
         return _rename(new, directory, version)
 
 
@@ -85,11 +98,27 @@ def _write(model, path, name, metadata):
     }
     file = path.parent / METADATA
     file.write_text(json.dumps(text, indent=2) + "\n")
+    _save(signatures, path, metadata=tf.saved_model.Asset(str(file)))
+    warm_up.write(signatures, path, name)
+
+
+def _save(signatures, path, **attributes):
     root = tf.Module(name="served_glow")
     root.frozen = signatures.frozen
-    root.metadata = tf.saved_model.Asset(str(file))
-    tf.saved_model.save(root, str(path), signatures=signatures.concrete_functions())
-    warm_up.write(signatures, path, name)
+    concrete_functions = signatures.concrete_functions()
+    attributes |= signatures.functions_of_a_dict(concrete_functions)
+    for key, value in attributes.items():
+        setattr(root, key, value)
+    tf.saved_model.save(root, str(path), signatures=concrete_functions)
+
+
+def _write_tflite(model, path, temporary):
+    """Writes the .tflite file beside the SavedModel in `path`, and what else it is made of to `temporary`."""
+    source = path
+    if model.config.dtype != lite.DTYPE:
+        source = temporary / lite.DTYPE
+        _save(Signatures(FrozenGlow(lite.in_float32(model))), source)
+    (path / lite.FILE).write_bytes(lite.convert(source))
 
 
 def _require_new(path):

@@ -99,6 +99,19 @@ class Signatures:
         functions = {name: self._concrete_function(name) for name in self.names}
         return functions | {"serving_default": functions[DEFAULT]}
 
+    def functions_of_a_dict(self, concrete_functions: dict) -> dict:
+        """Returns functions of one dict of inputs, by the names of `concrete_functions`, which they call.
+
+        Runtimes that call a loaded object's attributes, such as Keras 3's TFSMLayer, give the inputs as one
+        value; a signature's function takes keywords only.
+        """
+
+        def of_a_dict(name, function):
+            specs = self.inputs(DEFAULT if name == "serving_default" else name)
+            return tf.function(lambda inputs: function(**inputs), input_signature=[specs], autograph=False)
+
+        return {name: of_a_dict(name, function) for name, function in concrete_functions.items()}
+
     def _concrete_function(self, name):
         method, specs = getattr(self, name), self.inputs(name)
 

@@ -22,7 +22,7 @@ def test_models_take_turns(results):
     for result in results.values():
         assert len(result["seconds"]) == 3 and min(result["seconds"]) > 0
         assert result["peak_rss_mb"] > 100
-        assert result["loops"] == result["cores"] and result["threads"] == 1
+        assert result["shares"] == result["cores"] and result["threads"] == 1
 
 
 def test_tables_and_pictures(results, tmp_path):
@@ -43,8 +43,8 @@ def test_tables_and_pictures(results, tmp_path):
 def test_peers_have_as_many_threads():
     column = TINY | dict(task="train")
     ours, peer = models.specs_of(column, [models.DEFAULT, "tfb.Glow"], 4).values()
-    assert [ours[key] for key in ("cores", "threads", "loops")] == [4, 1, 4]
-    assert [peer[key] for key in ("cores", "threads", "loops")] == [4, 4, 1]
+    assert [ours[key] for key in ("cores", "threads", "shares")] == [4, 1, 4]
+    assert [peer[key] for key in ("cores", "threads", "shares")] == [4, 4, 1]
 
 
 def test_failure_is_told():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from PIL import Image
 
@@ -98,7 +99,8 @@ def test_export_of_either_weights(digits_run, tmp_path):
     (polyak,) = (row for row in read("test_polyak.txt") if row["epoch"] == best["epoch"])
     data = problems.load(hps_json.load(digits_run), "test")
     request = dict(images=data.images, labels=data.labels, seed=np.arange(len(data)))
-    for version, weights, flag, row in ((1, "raw", [], best), (2, "polyak", ["--polyak"], polyak)):
+    cases = ((1, "raw", [], best), (2, "polyak", ["--polyak", "--tflite"], polyak))
+    for version, weights, flag, row in cases:
         printed = commands.run("export", "--logdir", digits_run, "--export_dir", tmp_path, *flag)
         path = tmp_path / str(version)
         assert str(path) in printed and weights in printed
@@ -107,6 +109,14 @@ def test_export_of_either_weights(digits_run, tmp_path):
         bits = CppSavedModel(path).run("bits_per_dim_seeded", request)["bits_per_dim"].mean()
         # The noise is another one, which the mean over 360 images hides.
         assert abs(bits - row["bits_x"]) < 0.01 < abs(best["bits_x"] - polyak["bits_x"])
+        assert (
+            (path / "glow.tflite").exists()
+            == ("glow.tflite: bits_per_dim, encode" in printed)
+            == (version == 2)
+        )
+    ask = tf.lite.Interpreter(str(path / "glow.tflite")).get_signature_runner("bits_per_dim")
+    bits = ask(images=data.images, labels=data.labels.astype(np.int32))["bits_per_dim"].mean()
+    assert abs(bits - polyak["bits_x"]) < 0.01
 
 
 def test_sample_of_labels_as_an_animation(digits_run, tmp_path):

@@ -1,5 +1,6 @@
 """The table of the paper's rows, and the ablation."""
 
+import dataclasses
 import json
 
 import pytest
@@ -34,16 +35,28 @@ def test_memory_of_a_training_step():
     """Its parts by hand; the micro-batch is the largest that takes half of the memory."""
     config = glow_tf.GlowConfig(image_size=4, n_levels=1, depth=3, width=8, keep_bytes=5 * 2 * 4 * 4 * 34)
     state, hidden, step = 24 * parameter_count.parameters(config), 3 * 4 * 4 * 8, 4 * 4 * 34
-    needed = [state + n * (hidden + kept * step) for n, kept in ((2, 3), (4, 2), (8, 1), (16, 0))]
+    images = 6 * 4 * 4 * 4 * 3
+    needed = [state + n * (images + hidden + kept * step) for n, kept in ((2, 3), (4, 2), (8, 1), (16, 0))]
     assert [parameter_count.training_bytes(config, n) for n in (2, 4, 8, 16)] == needed
     for batch_size, memory, at_once in (
         (4, needed[1], 4),
         (5, needed[1], 4),
         (99, needed[3], 16),
-        (99, needed[3] - 1, 4),
+        (99, needed[3] - 1, 8),
         (3, 0, 1),
     ):
         assert parameter_count.micro_batch(config, batch_size, 2 * memory) == at_once
+
+
+def test_memory_of_large_images():
+    """A step is computed for as many at once as 64 MiB of hidden layers are: here two, of 32 MiB."""
+    config = glow_tf.GlowConfig(image_size=256, n_levels=1, depth=2, width=256)
+    hidden, images = 3 * 4 * 128 * 128 * 256, 6 * 4 * 256 * 256 * 3
+    two, forty = (parameter_count.training_bytes(config, n) for n in (2, 40))
+    assert forty - two == 38 * images
+    kept = dataclasses.replace(config, memory="store")
+    two, forty = (parameter_count.training_bytes(kept, n) for n in (2, 40))
+    assert forty - two == 38 * (images + hidden + 4 * parameter_count.activations(kept))
 
 
 def test_table(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 LANGUAGES = ("python", "bash", "text")
+INCLUDED = ("{ .python .copy }", "{ .javascript .copy }")  # Of blocks that hold a file of the project.
 
 # What a clone has, and commands and examples need.
 _CLONE = ("README.md", "docs", "experiments", "glow_tf", "mkdocs.yml", "pyproject.toml")
@@ -70,7 +71,7 @@ def run(page: pathlib.Path, folder: pathlib.Path, slow: bool = False) -> str:
     blocks = runnable(page, slow)
     script, installed, folder = folder / f"{page.stem}_page.py", folder / "installed", folder / "folder"
     installed.mkdir()
-    (installed / "glow_tf").symlink_to(ROOT / "glow_tf")  # What `pip install .` installs, and no more.
+    (installed / "glow_tf").symlink_to(ROOT / "glow_tf")  # Of what `pip install .` installs, the library.
     if any(block.language == "bash" for block in blocks):
         _clone(folder)
     else:

@@ -81,7 +81,7 @@ def scan(
     memory="reverse",
     keep_bytes=0,
     context_shape=(),
-    n_loops=1,
+    n_shares=1,
 ):
     """A Scan of three GlowSteps."""
     rng = np.random.default_rng(1)
@@ -95,7 +95,7 @@ def scan(
         step_variables(stacked, dtype),
         memory=memory,
         keep_bytes=keep_bytes,
-        n_loops=n_loops,
+        n_shares=n_shares,
         kernel=kernel,
     )
 

@@ -202,7 +202,7 @@ def test_scan_gradients_in_every_memory_mode(permutation, coupling, inverse, rng
 
 @pytest.mark.parametrize(("shape", "inverse"), [((3,), False), ((2, 4, 8), True)], ids=str)
 def test_scan_gradients_given_a_context(shape, inverse, rng):
-    """In every memory mode, by both kernels, in several loops: as in a plain loop, as finite differences."""
+    """In every memory mode, by both kernels, in shares: as in a plain loop, as finite differences."""
     x = tf.constant(rng.normal(size=(3, 2, 4, 4)))
     given = {"context": tf.constant(rng.normal(size=(3, *([3] if len(shape) == 1 else [4, 8, 2]))))}
     new = lambda **how: moved(scan("float64", context_shape=shape, **how))
@@ -237,8 +237,8 @@ def test_scan_gradients_given_a_context(shape, inverse, rng):
         np.testing.assert_allclose(tf.reduce_sum(gradient * direction), finite, rtol=1e-6, atol=1e-6)
     for fused in (True, False):
         for memory, keep_bytes in (("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000)):
-            n_loops = 2 if keep_bytes else 1
-            bijector = new(fused=fused, memory=memory, keep_bytes=keep_bytes, n_loops=n_loops)
+            n_shares = 2 if keep_bytes else 1
+            bijector = new(fused=fused, memory=memory, keep_bytes=keep_bytes, n_shares=n_shares)
             run = (
                 tf.function(gradients_of) if keep_bytes and fused else gradients_of
             )  # Tracing takes seconds.

@@ -19,13 +19,13 @@ def variables():
     return step_variables({k: v + rng.normal(0, 0.2, v.shape) for k, v in stacked.items()}, "float64")
 
 
-def scan(variables, n_loops, keep_bytes=0, memory="reverse", kernel=None):
+def scan(variables, n_shares, keep_bytes=0, memory="reverse", kernel=None):
     return Scan(
         lambda p: GlowStep(permutation="invconv", parameters=p),
         variables,
         memory=memory,
         keep_bytes=keep_bytes,
-        n_loops=n_loops,
+        n_shares=n_shares,
         kernel=kernel or GlowStepKernel("invconv", "affine"),
     )
 
@@ -46,8 +46,8 @@ def images(n):
     return tf.constant(np.random.default_rng(n).normal(size=[n, 2, 3, 4]))
 
 
-def test_loops_are_one(variables):
-    """Where some of the steps are kept, for none, fewer than loops, and parts that differ by one."""
+def test_shares_are_the_whole(variables):
+    """Where some of the steps are kept, for none, fewer than shares, and shares that differ by one."""
 
     def traced(flow):
         signature = [tf.TensorSpec([None, 2, 3, 4], tf.float64)]
@@ -115,7 +115,7 @@ def test_parts_are_as_large_as_there_is_room(variables, monkeypatch):
     assert seen == [2, 2, 1] * 3 + [-2, -2, -1] * 3
 
 
-@pytest.mark.parametrize("n_loops", [0, -1, 1.5])
-def test_n_loops_is_checked(variables, n_loops):
-    with pytest.raises(ValueError, match="n_loops must be an integer, at least 1, got"):
-        scan(variables, n_loops)
+@pytest.mark.parametrize("n_shares", [0, -1, 1.5])
+def test_n_shares_is_checked(variables, n_shares):
+    with pytest.raises(ValueError, match="n_shares must be an integer, at least 1, got"):
+        scan(variables, n_shares)

@@ -101,6 +101,19 @@ def test_a_row_does_not_depend_on_its_batch(served):
         serving_cases.assert_close(chosen, wanted, served.config.n_bits_x)
 
 
+def test_functions_of_the_root_take_a_dict(with_labels):
+    """As a layer of Keras 3 calls them."""
+    for name in ("interpolate", "decode"):
+        request = with_labels.requests[name]
+        answer = tf.keras.layers.TFSMLayer(str(with_labels.path), call_endpoint=name)(request)
+        wanted = with_labels.cpp.run(name, request)
+        np.testing.assert_array_equal(answer["images"], wanted["images"])
+    root = tf.saved_model.load(str(with_labels.path))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="latents must be finite"):
+        root.decode(request | dict(latents=np.full_like(request["latents"], np.nan)))
+    assert not SIGNATURES - set(dir(root))
+
+
 def test_rows_of_samples_are_their_seeds(with_labels):
     request = dict(seed=np.array([1, 2, 1]), temperature=np.ones(3, np.float32), labels=np.int32([4, 4, 4]))
     a, b, c = with_labels.cpp.run("sample", request)["images"]
