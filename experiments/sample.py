@@ -97,4 +97,5 @@ def main(argv):
 
 if __name__ == "__main__":
     define_flags()
-    cli.run(main, first="logdir out labels temperature rows checkpoint polyak openai_checkpoint")
+    first = "logdir out labels context_images temperature rows checkpoint polyak openai_checkpoint"
+    cli.run(main, first=first)

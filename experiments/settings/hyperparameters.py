@@ -93,7 +93,7 @@ class Hyperparameters:
         "are that share them.",
         own=True,
     )
-    context: str = flag(
+    context: str = model(
         "",
         "What every coupling and prior is conditioned on: label, the label, with or without --ycond; or "
         "lowres:K, the image made K times smaller, for super-resolution.",

@@ -23,9 +23,12 @@ class Exported:
         self.requests = {key: requests[key] for key in lite.SIGNATURES}
 
 
-@pytest.fixture(scope="module", params=["labels", pytest.param("no_labels", marks=pytest.mark.slow)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("no_labels", "vector", "image")]
+
+
+@pytest.fixture(scope="module", params=["labels", *SLOW])
 def exported(request, tmp_path_factory):
-    """A model with labels; also one without, additive, where there is time."""
+    """A model with labels; also one without, additive, and those with a context, where there is time."""
     return Exported(request.param, tmp_path_factory.mktemp("lite"))
 
 
