@@ -2,11 +2,22 @@
 
 import os
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from docs.examples import chains, class_mixture, inpainting, out_of_distribution, two_moons, vae  # noqa: E402
+from docs.examples import (  # noqa: E402
+    chains,
+    class_mixture,
+    inpainting,
+    out_of_distribution,
+    posterior,
+    super_resolution,
+    two_moons,
+    vae,
+)
 
 
 @pytest.mark.parametrize("make", [chains.volume, chains.part_of_a_vector])
@@ -22,6 +33,28 @@ def test_two_moons_flows_have_as_many_parameters(rng):
     assert all(ours <= n < 1.1 * ours for n in others)
 
 
+def test_flows_of_the_posterior_have_as_many_parameters(rng):
+    glow, maf = (make(depth, width, rng) for _, make, depth, width, _, _ in posterior.FLOWS)
+    ours, others = (two_moons.n_parameters(flow) for flow in (glow, maf))
+    assert ours <= others < 1.1 * ours
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_true_posterior_is_what_simulations_near_the_observation_have(seed):
+    """Simulations near the observation agree about each half of the posterior: its share, and its mean."""
+    rng = np.random.default_rng(seed)
+    observation = posterior.simulate(1, rng)[1][0]
+    parameters, observations = posterior.simulate(2_000_000, rng)
+    near = parameters[np.linalg.norm(observations - observation, axis=-1) < 0.02]
+    exact = posterior.true_posterior(20_000, observation, rng)
+    assert len(near) > 100
+    share = lambda x: np.mean(x.sum(-1) > 0)
+    assert share(exact) == pytest.approx(share(near), abs=5 * 0.5 / np.sqrt(len(near)))
+    for positive in (True, False):
+        halves = [x[(x.sum(-1) > 0) == positive] for x in (near, exact)]
+        np.testing.assert_allclose(*(half.mean(0) for half in halves), atol=0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "bar"),
@@ -35,6 +68,15 @@ def test_two_moons_flows_have_as_many_parameters(rng):
             out_of_distribution,
             # The caveat is part of the example: smooth images are more likely than the model's own data.
             lambda r: r["digits against patches"] > 0.95 and r["patches against smooth"] < 0.5,
+        ),
+        (posterior, lambda r: 0.45 < r["Glow"] < r["MAF"]),
+        (
+            super_resolution,
+            lambda r: (
+                r["bits given the small image"] < r["bits without"] - 0.4
+                and abs(r["sharpness of samples"] - 1) < 0.5 * abs(r["sharpness of bicubic"] - 1)
+                and r["error of samples"] < 0.8 * r["error of bicubic"]
+            ),
         ),
     ],
     ids=lambda value: getattr(value, "__name__", "").rpartition(".")[2] or "bar",
