@@ -6,7 +6,7 @@ import time
 
 NAMES = (
     *("two_moons", "vae", "class_mixture", "inpainting", "chains", "out_of_distribution"),
-    *("posterior", "super_resolution"),
+    *("posterior", "super_resolution", "amortized_inpainting", "variational_dequantization"),
 )
 
 for name in sys.argv[1:] or NAMES:

@@ -20,14 +20,15 @@ def load():
     return images[:-360], labels[:-360], images[-360:], labels[-360:]
 
 
-def train(images, labels=None, context=None, *, steps=700, batch_size=64, seed=0, **changes):
+def train(images, labels=None, pairs=None, encoder=None, *, steps=700, batch_size=64, seed=0, **changes):
     """Trains a Glow on 8x8 images.
 
     Args:
         images: uint8 [N, 8, 8, 1].
         labels: int [N], for a Glow conditioned on them.
-        context: callable, for a Glow conditioned on what it makes of images and a NumPy generator: float
-            [B, ...].
+        pairs: callable, for a Glow conditioned on a context: of images and a NumPy generator it makes what is
+            learned, uint8 [B, 8, 8, 1], and the context, float [B, ...].
+        encoder: tf_keras.Model, trained with the Glow: what it makes of the contexts is the Glow's.
         steps: int, of the optimizer.
         batch_size: int.
         seed: int.
@@ -37,26 +38,31 @@ def train(images, labels=None, context=None, *, steps=700, batch_size=64, seed=0
         The trained `glow_tf.Glow`.
     """
     config = dict(image_size=8, n_channels=1, n_levels=2, depth=6, width=48, n_bits_x=4)
-    rng = np.random.default_rng(seed)
-    shape = () if context is None else context(images[:1], rng).shape[1:]
+    encode = encoder or tf.identity
+    first, shape = images[:256], ()
+    if pairs:
+        first, context = pairs(first, np.random.default_rng(seed))
+        shape = tuple(encode(context).shape[1:])
     config |= dict(ycond=labels is not None, context_shape=shape) | changes
     model = glow_tf.Glow(glow_tf.GlowConfig(**config), seed=seed)
-    model.initialize(images[:256])
+    model.initialize(first)
     rate = tf_keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_steps=20, warmup_target=2e-3)
     optimizer = tf_keras.optimizers.Adam(rate, global_clipnorm=50.0)
+    variables = [*model.trainable_variables, *(encoder.trainable_variables if encoder else [])]
 
     @tf.function
     def step(x, y, c):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model.losses(x, y, context=c)["loss"])
-        optimizer.minimize(loss, model.trainable_variables, tape=tape)
+            loss = tf.reduce_mean(model.losses(x, y, context=None if c is None else encode(c))["loss"])
+        optimizer.minimize(loss, variables, tape=tape)
         return loss
 
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         chosen = rng.integers(0, len(images), batch_size)
-        x, y = images[chosen], None if labels is None else tf.constant(labels[chosen])
-        step(tf.constant(x), y, None if context is None else tf.constant(context(x, rng)))
+        x, c = pairs(images[chosen], rng) if pairs else (images[chosen], None)
+        y = None if labels is None else tf.constant(labels[chosen])
+        step(tf.constant(x), y, None if c is None else tf.constant(c))
     return model
 
 

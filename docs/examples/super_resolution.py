@@ -12,9 +12,8 @@ import tensorflow as tf
 from docs.examples import digits
 
 
-def shrink(images, rng=None):
+def shrink(images):
     """Returns uint8 images [N, 8, 8, 1] at half their size, float32 [N, 4, 4, 1] in [-0.5, 0.5)."""
-    del rng
     n, height, width, channels = images.shape
     blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels)
     return (blocks.mean((2, 4)) / 256 - 0.5).astype(np.float32)
@@ -33,7 +32,7 @@ def main(out=pathlib.Path("docs/pictures"), steps=500, n_samples=8, seed=0):
     """
     images, _, truth, _ = digits.load()
     small = shrink(truth)
-    conditional = digits.train(images, context=shrink, steps=steps, seed=seed)
+    conditional = digits.train(images, pairs=lambda x, rng: (x, shrink(x)), steps=steps, seed=seed)
     unconditional = digits.train(images, steps=steps, seed=seed)
     bits = conditional.bits_per_dim(truth, seed=0, context=small)
     results = {"bits given the small image": float(tf.reduce_mean(bits))}

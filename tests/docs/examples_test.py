@@ -9,14 +9,17 @@ import tensorflow as tf
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from docs.examples import (  # noqa: E402
+    amortized_inpainting,
     chains,
     class_mixture,
+    digits,
     inpainting,
     out_of_distribution,
     posterior,
     super_resolution,
     two_moons,
     vae,
+    variational_dequantization,
 )
 
 
@@ -55,6 +58,24 @@ def test_true_posterior_is_what_simulations_near_the_observation_have(seed):
         np.testing.assert_allclose(*(half.mean(0) for half in halves), atol=0.05)
 
 
+def test_hidden_and_visible_halves_are_the_image(rng):
+    images = digits.load()[0][:8]
+    hidden, visible = amortized_inpainting.hidden_and_visible(images, rng)
+    whole = np.concatenate([visible, inpainting.to_float(hidden)], 2)
+    np.testing.assert_array_equal(whole, inpainting.to_float(images))
+
+
+def test_variational_bound_is_of_the_noise_of_its_bins():
+    """A new flow's noise is inside the bins, and its log-density is what TFP finds from the noise alone."""
+    images = digits.load()[0][:8]
+    q = variational_dequantization.noise_given(variational_dequantization.noise_flow(seed=0), images)
+    u, log_q = q.experimental_sample_and_log_prob(seed=0)
+    assert u.shape == images.shape
+    assert np.min(u) >= 0
+    assert np.max(u) <= variational_dequantization.BIN
+    np.testing.assert_allclose(q.log_prob(tf.identity(u)), log_q, rtol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "bar"),
@@ -78,6 +99,14 @@ def test_true_posterior_is_what_simulations_near_the_observation_have(seed):
                 and r["error of samples"] < 0.8 * r["error of bicubic"]
             ),
         ),
+        (
+            amortized_inpainting,
+            lambda r: (
+                r["error of the conditional Glow"] < 1.1 * r["error of HMC"] < r["error of the mean digit"]
+                and r["seconds of the conditional Glow"] < 0.1 * r["seconds of HMC"]
+            ),
+        ),
+        (variational_dequantization, lambda r: r["variational"] < r["uniform"]),
     ],
     ids=lambda value: getattr(value, "__name__", "").rpartition(".")[2] or "bar",
 )
