@@ -53,7 +53,8 @@ def main(out=pathlib.Path("docs/pictures"), steps=500, n_samples=8, seed=0):
         print(f"{name}: {value:.3f}")
 
     rows = [("given, 4x4", (small + 0.5) * 256), ("bicubic", bicubic), ("the digit", truth)]
-    rows += [(f"sample {i + 1}", samples[i]) for i in range(3)] + [("mean of samples", samples.mean(0))]
+    rows += [(f"sample {i + 1}", x) for i, x in enumerate(samples[:3])]
+    rows.append(("mean of samples", samples.mean(0)))
     digits.draw(out / "super_resolution.png", [(name, x[:12]) for name, x in rows], (9, 5.2), (0, 255))
     return results
 
