@@ -163,7 +163,7 @@ def c2st(samples, reference, seed=0):
 
 # Name, what makes the flow, its steps, its width, the learning rate, the keyword of the observation. MAF has
 # a few parameters more. Steps and rates were chosen by the likelihood of other simulations.
-FLOWS = [("Glow", glow, 12, 20, 0.01, "context"), ("MAF", maf, 12, 19, 0.01, "conditional_input")]
+FLOWS = [("Glow", glow, 12, 20, 0.01, "context"), ("MAF", maf, 8, 24, 0.01, "conditional_input")]
 
 
 def main(out=pathlib.Path("docs/pictures"), steps=1000, n_simulations=100_000, n_samples=2000, seed=0):

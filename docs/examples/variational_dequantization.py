@@ -35,7 +35,10 @@ def density(seed):
 
 
 def noise_flow(seed):
-    """Returns the Glow of noise, given an image."""
+    """Returns the Glow of noise, given an image.
+
+    No data initialise it: new, it draws what a sigmoid makes about uniform.
+    """
     config = glow_tf.GlowConfig(
         image_size=8, n_channels=1, n_levels=1, depth=4, width=32, context_shape=(8, 8, 1)
     )
