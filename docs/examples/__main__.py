@@ -4,7 +4,10 @@ import importlib
 import sys
 import time
 
-NAMES = ("two_moons", "vae", "class_mixture", "inpainting", "chains", "out_of_distribution")
+NAMES = (
+    *("two_moons", "vae", "class_mixture", "inpainting", "chains", "out_of_distribution"),
+    *("posterior", "super_resolution", "amortized_inpainting", "variational_dequantization"),
+)
 
 for name in sys.argv[1:] or NAMES:
     if name not in NAMES:

@@ -7,7 +7,6 @@ change of variables and of Glow's density are the same, and cached.
 
 import pathlib
 
-import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -17,27 +16,39 @@ from docs.examples import digits
 tfd = tfp.distributions
 
 NOISE = 0.05  # Standard deviation of what is observed; pixels are in [-0.5, 0.5].
+HIDDEN = (..., slice(None), slice(4, None), slice(None))  # The right half.
 
 
-def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=240, n_burnin=160):
-    """Trains a Glow, samples the hidden half of eight digits; returns the errors of the hidden pixels.
+def to_float(images):
+    """Returns uint8 images as the middles of their 16 bins, float32 in [-0.5, 0.5]."""
+    return ((images // 16 + 0.5) / 16 - 0.5).astype(np.float32)
 
-    The error is the root of the mean squared difference to the true pixels, of the posterior mean and of what
-    knows nothing of the observed half: the mean training digit.
+
+def error_of_hidden(guess, truth):
+    """Returns the root of the mean squared difference of the hidden pixels of images [B, 8, 8, 1]."""
+    return float(np.sqrt(np.mean(np.square((guess - truth)[HIDDEN]))))
+
+
+def observe(x):
+    """Returns the left half of images."""
+    return x[..., :, :4, :]
+
+
+def posterior_sampler(glow, truth, n_samples, n_burnin):
+    """Returns a tf.function, seed -> images [n_samples, B, 8, 8, 1] and whether HMC took each proposal.
+
+    Args:
+        glow: the distribution of images.
+        truth: float [B, 8, 8, 1], of which the left half is observed.
+        n_samples: int, of each chain; there is one for each of the B images.
+        n_burnin: int, how many are thrown away before.
     """
-    images, _, test_images, _ = digits.load()
-    glow = digits.train(images, steps=steps).distribution()
-
-    def observe(x):
-        return x[..., :, :4, :]  # The left half.
 
     @tfd.JointDistributionCoroutine
     def joint():
         image = yield tfd.JointDistributionCoroutine.Root(glow)
         yield tfd.Independent(tfd.Normal(observe(image), NOISE), 3, name="observed")
 
-    truth = (test_images[:8] / 16 + 0.5) / 16 - 0.5
-    truth = truth.astype(np.float32)
     posterior = joint.experimental_pin(observed=observe(truth))
     to_image = glow.experimental_default_event_space_bijector()  # List of latents -> image.
 
@@ -53,24 +64,33 @@ def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=240, n_burnin=
 
     @tf.function
     def run(seed):
-        return tfp.mcmc.sample_chain(
+        latents, accepted = tfp.mcmc.sample_chain(
             n_samples,
-            current_state=[0.5 * eps for eps in glow.distribution.sample(8, seed=1)],
+            current_state=[0.5 * eps for eps in glow.distribution.sample(len(truth), seed=1)],
             kernel=kernel,
             num_burnin_steps=n_burnin,
             trace_fn=lambda _, results: results.inner_results.is_accepted,
             seed=seed,
         )
+        return to_image.forward(list(latents)), accepted
 
-    latents, accepted = run(tf.constant([0, 1]))
-    chain = to_image.forward(list(latents))  # [n_samples, 8, 8, 8, 1]
+    return run
+
+
+def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=240, n_burnin=160):
+    """Trains a Glow, samples the hidden half of eight digits; returns the errors of the hidden pixels.
+
+    The error is the root of the mean squared difference to the true pixels, of the posterior mean and of what
+    knows nothing of the observed half: the mean training digit.
+    """
+    images, _, test_images, _ = digits.load()
+    glow = digits.train(images, steps=steps).distribution()
+    truth = to_float(test_images[:8])
+    chain, accepted = posterior_sampler(glow, truth, n_samples, n_burnin)(tf.constant([0, 1]))
     mean = tf.reduce_mean(chain, 0)
-    hidden = (slice(None), slice(None), slice(4, None))
-    error = lambda guess: float(np.sqrt(np.mean(np.square(guess[hidden] - truth[hidden]))))
-    average = np.broadcast_to(((images / 16 + 0.5) / 16 - 0.5).mean(0), truth.shape)
     results = {
-        "posterior mean": error(mean.numpy()),
-        "mean digit": error(average),
+        "posterior mean": error_of_hidden(mean.numpy(), truth),
+        "mean digit": error_of_hidden(np.broadcast_to(to_float(images).mean(0), truth.shape), truth),
         "accepted": float(tf.reduce_mean(tf.cast(accepted, tf.float32))),
     }
     print(
@@ -79,17 +99,10 @@ def main(out=pathlib.Path("docs/pictures"), steps=1000, n_samples=240, n_burnin=
     )
 
     observed = truth.copy()
-    observed[hidden] = -0.5
-    rows = {"truth": truth, "observed": observed, "posterior mean": mean}
-    rows |= {f"sample {i + 1}": chain[i * (n_samples // 3)] for i in range(3)}
-    figure, axes = plt.subplots(len(rows), 8, figsize=(7, 5.4), layout="constrained")
-    for row, (name, pictures) in zip(axes, rows.items(), strict=True):
-        for ax, picture in zip(row, pictures, strict=True):
-            ax.imshow(picture[..., 0], cmap="gray", vmin=-0.5, vmax=0.5)
-            ax.set(xticks=[], yticks=[])
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    figure.savefig(out / "inpainting.png", dpi=110)
-    plt.close(figure)
+    observed[HIDDEN] = -0.5
+    rows = [("truth", truth), ("observed", observed), ("posterior mean", mean)]
+    rows += [(f"sample {i + 1}", chain[i * (n_samples // 3)]) for i in range(3)]
+    digits.draw(out / "inpainting.png", rows, (7, 5.4), (-0.5, 0.5))
     return results
 
 
