@@ -86,8 +86,10 @@ def test_commands_have_the_flags_that_are_written(flags_of_commands):
 
 
 def _is_taken(flag, flags):
-    """Whether it is one of the flags, or a unique beginning of one, as the original's --n_level."""
-    return flag in flags or sum(name.startswith(flag) for name in flags) == 1
+    """Whether it is one of the flags, with "no" before it, or a unique beginning, as the original's --n_level."""
+    return not {flag, flag.removeprefix("no")}.isdisjoint(flags) or (
+        sum(name.startswith(flag) for name in flags) == 1
+    )
 
 
 def test_every_command_is_in_the_table():
