@@ -86,7 +86,7 @@ def test_commands_have_the_flags_that_are_written(flags_of_commands):
 
 
 def _is_taken(flag, flags):
-    """Whether it is one of the flags, with "no" before it, or a unique beginning, as the original's --n_level."""
+    """Whether it is a flag, one with "no" before it, or a unique beginning, as the original's --n_level."""
     return not {flag, flag.removeprefix("no")}.isdisjoint(flags) or (
         sum(name.startswith(flag) for name in flags) == 1
     )
