@@ -122,7 +122,7 @@ def _pixels(url):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))))
 
 
-def after(block, action, timeout: float = 10.0) -> np.ndarray:
+def after(block, action, timeout: float = 60.0) -> np.ndarray:
     """Does something, waits until the images in a block are others, and returns their pixels."""
     before = _urls(block)
     action()
