@@ -317,8 +317,8 @@ def test_two_contexts_share_no_result():
 
 def test_a_sample_knows_its_log_density_given_its_context(monkeypatch):
     """As without one: the same tensor and the same context invert nothing."""
-    model = conditional((3,))
-    c = tf.constant(0.1 * contexts_for((3,), 2))
+    model = conditional((3,), dtype="float64")  # Of float32 a far sample's density is -inf one way.
+    c = tf.constant(0.1 * contexts_for((3,), 2), tf.float64)
     distribution = model.distribution()
     x = distribution.sample(2, seed=1, bijector_kwargs={"glow": {"context": c}})
     with monkeypatch.context() as patched:
@@ -328,7 +328,7 @@ def test_a_sample_knows_its_log_density_given_its_context(monkeypatch):
         y = bound.sample(seed=1)
         bound.log_prob(y)
     expected = distribution.log_prob(tf.identity(x), bijector_kwargs={"glow": {"context": c}})
-    np.testing.assert_allclose(log_prob, expected, rtol=1e-3)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-6)
 
 
 def test_chains_hand_it_on_by_name():
@@ -693,11 +693,8 @@ def test_images_that_do_not_fit(shape):
             bijector.forward(tf.zeros([1, 4, 4, 4]), context=np.zeros([1, *shape], np.float32))
 
 
-def test_what_takes_no_conditional_model(tmp_path):
+def test_openais_checkpoints_have_no_context(tmp_path):
     model = conditional((3,))
-    with pytest.raises(ValueError, match=r"context of the shape \(3,\), which no export takes"):
-        glow_tf.serving.export(model, tmp_path / "served")
-    assert not (tmp_path / "served").exists()
     with pytest.raises(ValueError, match=r"without a context; this one is conditioned .* shape \(3,\)"):
         glow_tf.openai_checkpoint.restore(model, str(tmp_path / "ckpt"))
 
