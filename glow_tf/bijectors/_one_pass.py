@@ -76,7 +76,7 @@ class OnePassBijector(tfp.bijectors.Bijector):
 
     def _constant_log_det(self, x, **kwargs):
         """Returns the log-det, without the value, for inputs or outputs with the shape and dtype of x."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has a constant log-det, and no _constant_log_det.")
 
     def _get_parameterization(self):
         # Unique: two of these share no cache, whatever their parameters. Comparing many tensors or networks
