@@ -41,6 +41,7 @@ def main(argv):
     del argv
     if not FLAGS.export_dir:
         raise cli.UsageError("Give --export_dir, the folder that gets the version.")
+    cli.end_as_by_ctrl_c()
     run = runs.load_for_inference()
     metadata = {
         "weights": "polyak" if FLAGS.polyak else "raw",

@@ -85,30 +85,29 @@ class GlowConfig:
         inputs.require_word("flow_coupling", self.flow_coupling, COUPLINGS)
         inputs.require_word("memory", self.memory, MEMORY)
         inputs.require_word("dtype", self.dtype, DTYPES)
-        pair = isinstance(self.image_size, (tuple, list))
-        if pair and len(self.image_size) != 2:
-            raise ValueError(
-                f"image_size must be an integer, or a pair (height, width), got {self.image_size!r}."
-            )
+        image_size = _as_tuple(self.image_size)
+        pair = isinstance(image_size, (tuple, list))
+        if pair and len(image_size) != 2:
+            raise ValueError(f"image_size must be an integer, or a pair (height, width), got {image_size!r}.")
         sizes = [
-            inputs.require_int("image_size", size, 1)
-            for size in (self.image_size if pair else [self.image_size])
+            inputs.require_int("image_size", size, 1) for size in (image_size if pair else [image_size])
         ]
-        divisor = 2**self.n_levels
-        if any(size % divisor for size in sizes):
+        if any((size & -size).bit_length() <= self.n_levels for size in sizes):
+            # The divisor of any n_levels may have millions of digits.
+            divisor = f" = {2**self.n_levels}" if self.n_levels < 64 else ""
             raise ValueError(
-                f"image_size {self.image_size!r} must be a positive multiple of 2^n_levels = {divisor}: each "
-                f"of the {self.n_levels} levels halves it."
+                f"image_size {inputs.shown(image_size)} must be a positive multiple of 2^n_levels{divisor}, as "
+                f"each level halves it; n_levels is {inputs.shown(self.n_levels)}."
             )
         set_value("image_size", tuple(sizes) if pair else sizes[0])
         set_value("context_shape", self._checked_context_shape())
 
     def _checked_context_shape(self) -> tuple[int, ...]:
-        shape = self.context_shape
+        shape = _as_tuple(self.context_shape)
         if not isinstance(shape, (tuple, list)) or len(shape) not in (0, 1, 3):
             raise ValueError(
                 "context_shape must be () for no context, (C,) for a vector, or (height, width, C) for an "
-                f"image, got {shape!r}."
+                f"image, got {inputs.shown(shape)}."
             )
         shape = tuple(inputs.require_int("each entry of context_shape", size, 1) for size in shape)
         if len(shape) == 3 and not self._fits_levels(shape):
@@ -168,3 +167,8 @@ class GlowConfig:
     def compute_dtype(self) -> str:
         """The dtype of the coupling networks' convolutions."""
         return "bfloat16" if self.dtype == "mixed_bfloat16" else self.dtype
+
+
+def _as_tuple(shape):
+    """Returns a tf.TensorShape, as tensors have it, as a tuple; anything else as it is."""
+    return tuple(shape) if isinstance(shape, tf.TensorShape) and shape.rank is not None else shape

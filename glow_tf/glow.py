@@ -59,6 +59,7 @@ class Glow(tf.Module):
             seed: int, at least 0, for the initial values; new ones at each call unless given.
             name: of the module.
         """
+        inputs.require_a(GlowConfig, "config", config)
         super().__init__(name=name)
         self.config = config
         rng = np.random.default_rng(None if seed is None else inputs.require_int("seed", seed, 0))
@@ -277,12 +278,7 @@ class Glow(tf.Module):
             TypeError: if images aren't uint8, or noise isn't floating.
             ValueError: if images or noise have another shape, or noise is out of range.
         """
-        images = tf.convert_to_tensor(images)
-        if not images.shape[-3:].is_compatible_with(self.config.image_shape):
-            raise ValueError(
-                f"Images must be [B, {', '.join(map(str, self.config.image_shape))}], got shape "
-                f"{images.shape}."
-            )
+        images = inputs.images(images, self.config.image_shape)
         n_bits = self.config.n_bits_x
         x = quantization.preprocess(images, n_bits, self._dtype)
         if noise is None:
@@ -308,7 +304,7 @@ class Glow(tf.Module):
                 that no scale can give them unit variance. The model is left as it was.
         """
         del y
-        images = tf.convert_to_tensor(images)
+        images = inputs.images(images, self.config.image_shape, one_batch=True)
         x = self.dequantize(images, noise)
         if context is None and self.config.context_shape:
             context = tf.zeros(self.config.context_shape, self._dtype)

@@ -11,6 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 
+_MOST_SHOWN = 200  # Characters of a wrong value.
+
+
 class WrongTypeError(TypeError, ValueError):
     """A value of a wrong type: whoever catches ValueErrors catches all that is refused here."""
 
@@ -34,27 +37,27 @@ def require_int(name: str, value, least: int, most: int | None = None) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
     if value < least or (most is not None and value > most):
-        raise ValueError(f"{name} must be {allowed}, got {value!r}.")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}.")
     return int(value)
 
 
-def require_number(name: str, value, least: float) -> float:
+def require_number(name: str, value, least: float = -math.inf) -> float:
     """Returns `value` as a float.
 
     Args:
         name: of the value, for the message.
         value: a real number of any type, Python's or NumPy's.
-        least: float, the least allowed.
+        least: float, the least allowed; any unless given.
 
     Raises:
         WrongTypeError: if it isn't a number: booleans and strings aren't.
         ValueError: if it is less, or isn't finite.
     """
-    allowed = f"a finite number of at least {least:g}"
+    allowed = "a finite number" + ("" if least == -math.inf else f" of at least {least:g}")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
-    if not least <= value < math.inf:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}.")
+    if not (least <= value < math.inf and -math.inf < value):
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}.")
     return float(value)
 
 
@@ -70,8 +73,14 @@ def require_word(name: str, value, words: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         raise WrongTypeError(f"{name} must be one of {words}, got {_described(value)}.")
     if value not in words:
-        raise ValueError(f"{name} must be one of {words}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {words}, got {shown(value)}.")
     return value
+
+
+def require_a(kind: type, name: str, value) -> None:
+    """Raises a WrongTypeError if `value` isn't of a class of this package."""
+    if not isinstance(value, kind):
+        raise WrongTypeError(f"{name} must be a glow_tf.{kind.__name__}, got {_described(value)}.")
 
 
 def labels(y, n_y: int, n_images=None) -> tf.Tensor:
@@ -120,6 +129,27 @@ def labels(y, n_y: int, n_images=None) -> tf.Tensor:
     return tf.broadcast_to(y, [n_images]) if y.shape.rank is None and n_images is not None else y
 
 
+def images(value, shape: tuple[int, ...], one_batch: bool = False) -> tf.Tensor:
+    """Returns images as a tensor, uint8 [..., *shape].
+
+    Args:
+        value: an array or a tensor of them.
+        shape: (height, width, n_channels).
+        one_batch: whether they must be [B, *shape].
+
+    Raises:
+        WrongTypeError: if they aren't uint8, nor one array or tensor.
+        ValueError: if they have another shape.
+    """
+    x = _tensor("Images", value, f"uint8 [B, {', '.join(map(str, shape))}], 0 to 255,")
+    rank = x.shape.rank
+    if not x.shape[-3:].is_compatible_with(shape) or (one_batch and rank not in (None, 4)):
+        raise ValueError(f"Images must be [B, {', '.join(map(str, shape))}], got shape {x.shape}.")
+    if x.dtype != tf.uint8:
+        raise WrongTypeError(f"Images must be uint8 (0 to 255), got {x.dtype.name} of shape {x.shape}.")
+    return x
+
+
 def context(value, shape: tuple[int, ...], dtype, n_images=None) -> tf.Tensor:
     """Returns contexts in `dtype`, [B, *shape], or [*shape], which is one for all.
 
@@ -132,7 +162,7 @@ def context(value, shape: tuple[int, ...], dtype, n_images=None) -> tf.Tensor:
 
     Raises:
         WrongTypeError: if they aren't floating.
-        ValueError: if they have another shape.
+        ValueError: if they have another shape, or aren't finite.
     """
     words = ", ".join(map(str, shape))
     rule = f"context must be floats [B, {words}], one for each of the B images, or [{words}], for all"
@@ -159,6 +189,11 @@ def context(value, shape: tuple[int, ...], dtype, n_images=None) -> tf.Tensor:
             given = tf.where(tf.rank(c) == n, n_images, tf.shape(c)[0])
             checks.append(tf.debugging.assert_equal(given, n_images, f"{rule}: their numbers differ."))
             checks.append(tf.debugging.assert_less(tf.rank(c), n + 2, f"{rule}."))
+    finite = tf.reduce_all(tf.math.is_finite(c))
+    if tf.get_static_value(finite) is None:
+        checks.append(tf.debugging.Assert(finite, ["context must be finite."]))
+    elif not finite:
+        raise ValueError(f"{rule}; got values that aren't finite.")
     c = tf.cast(_after(checks, c), dtype)
     if rank is not None:
         c.set_shape([*c.shape[: rank - n], *shape])
@@ -266,12 +301,16 @@ def stateless_seed(seed=None) -> tf.Tensor:
         new = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
         return tf.cast(new, tf.int64)
     rule = "seed must be an integer from -2^63 to 2^63 - 1, or a pair of them"
+    if isinstance(seed, (list, tuple)) and _holds_tensors(seed):
+        parts = [_tensor("seed", part, "an integer, or a pair of them") for part in seed]
+        if all(part.dtype in (tf.int32, tf.int64) for part in parts):  # Or both, which TensorFlow doesn't take.
+            seed = [tf.cast(part, tf.int64) for part in parts]
     known = seed if not _holds_tensors(seed) else tf.get_static_value(tf.convert_to_tensor(seed))
     if known is not None and any(
         isinstance(s, numbers.Integral) and not -(2**63) <= s < 2**63
         for s in np.ravel(np.asarray(known, object))
     ):
-        raise ValueError(f"{rule}, got {seed!r}.")
+        raise ValueError(f"{rule}, got {shown(seed)}.")
     seed = _tensor("seed", seed, "an integer, or a pair of them")
     if not seed.dtype.is_integer:
         raise WrongTypeError(f"{rule}, got {seed.dtype.name}.")
@@ -300,17 +339,20 @@ def _tensor(name, value, allowed, empty=None):
     Not by TensorFlow, which takes an int64 array and a list for different types, and answers strings with
     the name of an inner function. `empty` is the dtype of an empty list.
     """
-    if _holds_tensors(value):
-        return tf.convert_to_tensor(value)
+    if not _holds_tensors(value):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be {allowed} in one array, got {shown(value)}.") from error
+        if array.dtype.kind in "OUSMm":
+            raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
+        if empty is not None and array.size == 0 and isinstance(value, (list, tuple)):
+            array = array.astype(empty.as_numpy_dtype)
+        value = array
     try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be {allowed} in one array, got {value!r}.") from error
-    if array.dtype.kind in "OUSMm":
-        raise WrongTypeError(f"{name} must be {allowed}, got {_described(value)}.")
-    if empty is not None and array.size == 0 and isinstance(value, (list, tuple)):
-        array = array.astype(empty.as_numpy_dtype)
-    return tf.convert_to_tensor(array)
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:  # Ragged or sparse, for example.
+        raise WrongTypeError(f"{name} must be {allowed} in one tensor, got {_described(value)}.") from error
 
 
 def _after(checks, value):
@@ -319,5 +361,14 @@ def _after(checks, value):
         return tf.identity(value)
 
 
+def shown(value) -> str:
+    """Returns `repr(value)` for a sentence: not all of what is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Of an integer of more digits than Python writes.
+        return "an integer of thousands of digits"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
 def _described(value) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"

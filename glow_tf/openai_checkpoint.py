@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from glow_tf.glow import Glow
+from glow_tf.inputs import require_a
 from glow_tf.plain_path import Reader
 
 _AVERAGE = "/ExponentialMovingAverage"
@@ -50,6 +51,7 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
             several, or its path has a character that TensorFlow can't read. Or if the model is conditioned on
             a context, as none of the original's is.
     """
+    require_a(Glow, "model", model)
     if model.config.context_shape:
         raise ValueError(
             "OpenAI's checkpoints are of models without a context; this one is conditioned on a context of "

@@ -18,6 +18,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from glow_tf import inputs
+
 
 class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
     """What Adam and Adamax share: step size, weight decay and Polyak average."""
@@ -45,18 +47,24 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
             **kwargs: of `tf_keras.optimizers.Optimizer`, such as `global_clipnorm`.
 
         Raises:
-            ValueError: if a beta isn't in [0, 1).
+            ValueError: if a beta isn't in [0, 1), or another number isn't finite or is negative; a TypeError
+                too if it is no number.
         """
         for key, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
+            if inputs.require_number(key, beta, 0) >= 1:
                 raise ValueError(f"{key} must be at least 0 and less than 1, got {beta!r}.")
+        may_change = isinstance(learning_rate, tf_keras.optimizers.schedules.LearningRateSchedule)
+        if tf.is_tensor(learning_rate):
+            learning_rate = tf.cast(learning_rate, tf_keras.backend.floatx())
+        elif not may_change:
+            learning_rate = inputs.require_number("learning_rate", learning_rate, 0)
         # Keras' own `weight_decay` subtracts lr * decay * w: another formula, and a pass even where it is 0.
         super().__init__(name=name or type(self).__name__, jit_compile=False, weight_decay=None, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.weight_factor = weight_decay
-        self.epsilon = epsilon
+        self.beta_1 = float(beta_1)
+        self.beta_2 = float(beta_2)
+        self.weight_factor = inputs.require_number("weight_decay", weight_decay, 0)
+        self.epsilon = inputs.require_number("epsilon", epsilon, 0)
 
     def build(self, var_list) -> None:
         """The moments start at zero, the averages at the variables' values of now."""
@@ -72,8 +80,11 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         self._built = True
 
     def polyak_average(self, variable) -> tf.Variable:
-        """Returns the Polyak average of a trainable variable that the optimizer was built for."""
-        return self._averages[self._index_dict[self._var_key(variable)]]
+        """Returns the Polyak average of a trainable variable; a ValueError if the optimizer isn't built for it."""
+        index = getattr(self, "_index_dict", {}).get(self._var_key(variable))
+        if index is None:
+            raise ValueError(f"The optimizer isn't built for {variable.name!r}: build(variables) comes before.")
+        return self._averages[index]
 
     @contextlib.contextmanager
     def averaged_weights(self, variables) -> Iterator[None]:
@@ -96,7 +107,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         correction = tf.sqrt(1 - tf.pow(beta_2, t)) / (1 - tf.pow(beta_1, t))
         step_size = tf.cast(self.learning_rate, dtype) * correction
         index = self._index_dict[self._var_key(variable)]
-        if self.weight_factor != 1.0:
+        if self.weight_factor != 1.0 and self._use_weight_decay(variable):
             variable.assign(variable * tf.cast(self.weight_factor, dtype))
         zero = tf.zeros_like(step_size)
         self._apply(
@@ -216,9 +227,12 @@ class WarmUp(tf_keras.optimizers.schedules.LearningRateSchedule):
         Args:
             learning_rate: float, after the warm-up.
             warmup_steps: float; 0 or less is no warm-up.
+
+        Raises:
+            ValueError: if one isn't a finite number, or the rate is negative.
         """
-        self.peak = learning_rate
-        self.warmup_steps = warmup_steps
+        self.peak = inputs.require_number("learning_rate", learning_rate, 0)
+        self.warmup_steps = inputs.require_number("warmup_steps", warmup_steps)
 
     def __call__(self, step):
         """Returns the learning rate of a step, counted from 0, a float scalar."""

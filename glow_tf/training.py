@@ -111,6 +111,7 @@ class GlowModel(tf_keras.Model):
             ValueError: if `weight_y` is negative or isn't finite; if `micro_batch` or `global_batch_size` is
                 less than 1.
         """
+        inputs.require_a(Glow, "glow", glow)
         super().__init__(**kwargs)
         self.glow = glow
         self.weight_y = inputs.require_number("weight_y", weight_y, 0)
@@ -149,6 +150,7 @@ class GlowModel(tf_keras.Model):
         if len(parts) == 3 and parts[2] is not None:
             parts[2:] = self._noise_and_weights(parts[0], parts[2])
         images, labels, noise, weights = parts + [None] * (4 - len(parts))
+        images = inputs.images(images, self.glow.config.image_shape, one_batch=True)
         if weights is not None and not weights.shape.is_compatible_with(images.shape[:1]):
             raise ValueError(
                 f"The weights of examples must have the shape [B], one per image, got {weights.shape} for "
@@ -273,6 +275,37 @@ class GlowModel(tf_keras.Model):
         """Makes the model, and its Glow, of what `get_config` returned."""
         del custom_objects
         return cls(**config | dict(glow=Glow(GlowConfig(**config["glow"]))))
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads what `save_weights` wrote, as Keras' own; what is refused leaves the model as it was.
+
+        Raises:
+            ValueError: if they are the weights of another model.
+        """
+        before = [tf.identity(variable) for variable in self.glow.variables]
+        try:
+            status = super().load_weights(filepath, *args, **kwargs)
+            if status is not None:  # Of TensorFlow's format, which passes over what one of both hasn't.
+                self._require_all_of(str(filepath))
+            return status
+        except Exception:
+            for variable, value in zip(self.glow.variables, before, strict=True):
+                variable.assign(value)
+            raise
+
+    def _require_all_of(self, path):
+        """Raises a ValueError unless a checkpoint has the Glow's variables, and no further ones of a Glow."""
+        shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        there = [name for name in shapes if name.startswith("glow/")]
+        try:
+            tf.train.Checkpoint(glow=self.glow).read(path).assert_existing_objects_matched()
+        except AssertionError as error:
+            raise ValueError(f"{path!r} lacks weights of {self.glow.config}: {error}") from error
+        if len(there) != len(self.glow.variables):
+            raise ValueError(
+                f"{path!r} holds the weights of another model than {self.glow.config}: {len(there)} variables, "
+                f"not {len(self.glow.variables)}."
+            )
 
     def save(self, filepath, overwrite=True, save_format=None, **kwargs):
         """Saves configuration, weights and optimizer to a file NAME.keras, for `tf_keras.models.load_model`.

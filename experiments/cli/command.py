@@ -54,6 +54,18 @@ def run(main, takes_arguments: bool = False, first: str | None = None):
         _end(MISTAKE, f"error: {reason}")
 
 
+def end_as_by_ctrl_c() -> None:
+    """Makes SIGTERM and SIGHUP what Ctrl-C is, for a command that has a temporary folder to remove."""
+
+    def interrupt(number, frame):
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has it.
+            signal.signal(number, interrupt)
+
+
 def parse(argv: list[str]) -> list[str]:
     """Reads the flags; returns the arguments that are none.
 

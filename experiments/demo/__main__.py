@@ -17,7 +17,6 @@ requirements-demo.txt. Models that are conditioned on a context aren't taken.
 import dataclasses
 import json
 import pathlib
-import signal
 import tempfile
 
 from absl import flags
@@ -124,19 +123,13 @@ def _require_no_context(shape):
         )
 
 
-def _interrupt(*_):
-    """Makes SIGTERM what Ctrl-C is: the page is closed, and the temporary export removed."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(argv):
     del argv
     try:
         from experiments.demo import page
     except ModuleNotFoundError as error:
         raise UsageError(f"{error}. The page needs `pip install -r requirements-demo.txt`.") from error
-    signal.signal(signal.SIGTERM, _interrupt)
+    cli.end_as_by_ctrl_c()
     with tempfile.TemporaryDirectory() as temporary:
         server, hyperparameters, fingerprint = find_model(temporary)
         model = ServedModel(server, hyperparameters)

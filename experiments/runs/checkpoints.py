@@ -100,6 +100,8 @@ class Checkpoints:
     def restore(self) -> str | None:
         """Reads the newest checkpoint that isn't damaged; for each that is, prints a warning.
 
+        A process that trains may remove one meanwhile, for a newer one: that is read then.
+
         Returns:
             Its prefix, or None if there are no checkpoints.
 
@@ -110,6 +112,8 @@ class Checkpoints:
         damaged = []
         for prefix in self.prefixes():
             problem = _damage(prefix)
+            if _is_gone(prefix):
+                return self.restore()
             if problem:
                 damaged.append(prefix)
                 print(f"warning: the checkpoint {prefix} is damaged: {problem}", file=sys.stderr)
@@ -119,7 +123,11 @@ class Checkpoints:
             try:
                 with plain_prefix(prefix) as plain:
                     self._checkpoint.read(plain).assert_existing_objects_matched()
-            except (ValueError, AssertionError) as error:
+            except (ValueError, AssertionError, RuntimeError, OSError, tf.errors.OpError) as error:
+                if _is_gone(prefix):
+                    return self.restore()
+                if not isinstance(error, (ValueError, AssertionError)):
+                    raise
                 raise UsageError(f"The checkpoint {prefix} is of another model: {error}") from error
             return prefix
         if damaged:
@@ -134,7 +142,10 @@ def _damage(prefix) -> str | None:
     """Reads all of a checkpoint, with its checksums; returns what is wrong, or None."""
     for path in pathlib.Path(prefix).parent.iterdir():
         if path.name.startswith(f"{pathlib.Path(prefix).name}.") and _PART.fullmatch(path.name):
-            path.open("rb").close()  # A file that may not be read isn't damaged.
+            try:
+                path.open("rb").close()  # A file that may not be read isn't damaged.
+            except FileNotFoundError as error:  # It is removed, or a link to nothing.
+                return f"{error}."
     try:
         reader = Reader(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -144,6 +155,10 @@ def _damage(prefix) -> str | None:
     except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:  # TF translates only some.
         return str(error)
     return None
+
+
+def _is_gone(prefix) -> bool:
+    return not os.path.lexists(f"{prefix}.index")
 
 
 def _clear(writing):

@@ -1,8 +1,11 @@
 """A model that TensorFlow Serving answers for by its REST API."""
 
 import base64
+import contextlib
 import http.client
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -12,6 +15,7 @@ from experiments.served.outputs import BadAnswer, shortened
 from experiments.served.server import MOST_BYTES, RemoteServer, ServerError, input_shape_of, require_name
 
 _CHUNK = 2**20
+_TOO_LONG = "the answer took too long"
 
 
 class RestServer(RemoteServer):
@@ -64,23 +68,66 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         del req, fp, code, msg, headers, newurl
 
 
+class _Cut(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Connections that are cut at a deadline: a server could send its headers byte by byte for ever."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.done = False
+        self._sockets = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self):
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_):
+        self._timer.cancel()
+
+    def _cut(self):
+        self.done = bool(self._sockets)
+        for connected in self._sockets:
+            with contextlib.suppress(OSError):  # It has ended.
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def do_open(self, http_class, req, **http_conn_args):
+        """Opens a connection, as urllib does, and keeps its socket."""
+
+        def connection(*args, **keywords):
+            made = http_class(*args, **keywords)
+            connect = made.connect
+
+            def connect_and_keep():
+                connect()
+                self._sockets.append(made.sock)
+
+            made.connect = connect_and_keep
+            return made
+
+        return super().do_open(connection, req, **http_conn_args)
+
+
 def _fetch(url, body, timeout) -> bytes:
     """Returns the body of an answer; raises a ServerError if there is none, or it is an error."""
-    deadline = time.monotonic() + timeout
-    opener = urllib.request.build_opener(_NoRedirects)
+    deadline, cut = time.monotonic() + timeout, _Cut(timeout)
     try:
-        try:
-            with opener.open(urllib.request.Request(url, body), timeout=timeout) as answer:
-                return _read(answer, deadline)
-        except urllib.error.HTTPError as error:
-            with error:
-                said = _error_text(_read(error, deadline))
-            if 300 <= error.code < 400:
-                said = f"it redirects to {error.headers.get('Location')!r}; give that address if you trust it"
-            raise ServerError(f"{url}: {error.code}: {shortened(said)}") from error
+        with cut:
+            opener = urllib.request.build_opener(_NoRedirects, cut)
+            try:
+                with opener.open(urllib.request.Request(url, body), timeout=timeout) as answer:
+                    return _read(answer, deadline)
+            except urllib.error.HTTPError as error:
+                with error:
+                    said = _error_text(_read(error, deadline))
+                if 300 <= error.code < 400:
+                    where = error.headers.get("Location")
+                    said = f"it redirects to {where!r}; give that address if you trust it"
+                raise ServerError(f"{url}: {error.code}: {shortened(said)}") from error
     # No connection, no HTTP, no address that one can connect to.
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
-        raise ServerError(f"{shortened(url)}: {shortened(str(error)) or type(error).__name__}") from error
+        said = shortened(str(error)) or type(error).__name__
+        raise ServerError(f"{shortened(url)}: {_TOO_LONG if cut.done else said}") from error
 
 
 def _read(answer, deadline):
@@ -90,14 +137,14 @@ def _read(answer, deadline):
     while length is None or size < length:
         # What has come, not a whole chunk: byte by byte it could take for ever.
         part = answer.read1(_CHUNK if length is None else min(_CHUNK, length - size))
+        if time.monotonic() > deadline:
+            raise OSError(_TOO_LONG)
         if not part:
             break
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
             raise OSError(f"the answer is larger than {MOST_BYTES} bytes, the most that is taken")
-        if time.monotonic() > deadline:
-            raise OSError("the answer took too long")
     if length is not None and size < length:
         raise OSError(f"the answer is cut: {length - size} of its {length} bytes are missing")
     return b"".join(parts)

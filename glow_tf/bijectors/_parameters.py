@@ -1,10 +1,11 @@
 """How the bijectors hold their parameters."""
 
-import math
 import numbers
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from glow_tf.inputs import require_int
 
 
 def may_change(value) -> bool:
@@ -46,8 +47,6 @@ def require_all_or_none(name: str, **parameters):
 
 
 def require_positive_int(name: str, value):
-    """Raises a ValueError if `value` isn't a positive integer."""
-    number = isinstance(value, numbers.Real) and math.isfinite(value)
-    if not number or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-    return int(value)
+    """Returns `value` as an int, which a float such as 3.0 may be too; raises a ValueError for others."""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value % 1 == 0
+    return require_int(name, int(value) if whole else value, 1)

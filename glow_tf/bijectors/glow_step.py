@@ -130,7 +130,7 @@ class GlowStep(OnePassBijector):
         c = require_positive_int("n_channels", n_channels)
         if c < 2:
             raise ValueError(f"GlowStep needs at least 2 channels, got {c}.")
-        require_positive_int("width", width)
+        width = require_positive_int("width", width)
         values = {"actnorm_b": np.zeros(c, np.float32), "actnorm_logs": np.zeros(c, np.float32)}
         if permutation == "invconv":
             values["invconv_W"] = random_orthogonal(c, rng).astype(np.float32)

@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from glow_tf import inputs
 from glow_tf.bijectors import Squeeze
 from glow_tf.context import linear_term
 from glow_tf.glow import Glow
@@ -27,6 +28,7 @@ class FrozenGlow(tf.Module):
 
     def __init__(self, model: Glow, name="frozen_glow"):
         """Computes the weights from the model's current ones."""
+        inputs.require_a(Glow, "model", model)
         super().__init__(name=name)
         config = self.config = model.config
         self.dtype = tf.as_dtype(config.variable_dtype)

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from glow_tf import inputs
 from glow_tf.glow import Glow
 from glow_tf.serving import lite, warm_up
 from glow_tf.serving.frozen import FrozenGlow
@@ -58,9 +59,8 @@ def export(
         OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
     directory = pathlib.Path(directory)
-    if version is not None and not (0 <= version <= MOST_VERSION and int(version) == version):
-        raise ValueError(f"version must be an integer from 0 to {MOST_VERSION}, got {version!r}.")
-    version = None if version is None else int(version)
+    if version is not None:
+        version = inputs.require_int("version", version, 0, MOST_VERSION)
     directory.mkdir(parents=True, exist_ok=True)
     if version is not None:
         _require_new(directory / str(version))

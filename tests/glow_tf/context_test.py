@@ -584,6 +584,8 @@ def methods(model):
         ((3,), 1.0, ValueError, r"got shape \(\)"),
         ((8, 8, 1), np.zeros([4, 8, 8, 2], np.float32), ValueError, r"got shape \(4, 8, 8, 2\)"),
         ((8, 8, 1), np.zeros([4, 8, 8], np.float32), ValueError, r"got shape \(4, 8, 8\)"),
+        ((3,), np.full([4, 3], np.nan, np.float32), ValueError, "values that aren't finite"),
+        ((3,), [0.0, np.inf, 0.0], ValueError, "values that aren't finite"),
     ],
     ids=str,
 )

@@ -10,8 +10,9 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glow_tf import inputs
+from glow_tf import inputs, openai_checkpoint, serving
 from glow_tf.glow import Glow, GlowConfig
+from glow_tf.training import GlowModel
 
 N, N_Y = 3, 200  # Images; labels, more than int8 holds.
 TINY = dict(image_size=4, n_channels=1, n_levels=1, depth=1, width=2, n_bits_x=4)
@@ -377,6 +378,97 @@ def test_wrong_numbers_in_a_configuration(name, value):
 def test_wrong_values_in_a_configuration(name, value):
     with pytest.raises(ValueError, match=f"{name} must be"):
         GlowConfig(**{name: value})
+
+
+HUGE = 10**5000  # Python writes no integer of as many digits.
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(lambda name=name: GlowConfig(**{name: -HUGE}) for name in ("depth", "n_y", "image_size", "keep_bytes")),
+        lambda: GlowConfig(n_bits_x=HUGE),
+        lambda: GlowConfig(image_size=HUGE + 1),
+        lambda: GlowConfig(image_size=32, n_levels=10**5),
+        lambda: GlowConfig(image_size=32, n_levels=10**15),
+        lambda: GlowConfig(image_size=32, n_levels=HUGE),
+        lambda: GlowConfig(context_shape=(-HUGE,)),
+        lambda: GlowConfig(memory=HUGE),
+        lambda: Glow(GlowConfig(**TINY), seed=-HUGE),
+        lambda: inputs.stateless_seed(HUGE),
+        lambda: inputs.stateless_seed([HUGE, 0]),
+        lambda: inputs.labels([HUGE, 0], 3),
+        lambda: inputs.labels(["x" * 9999], 3),
+        lambda: inputs.temperature(HUGE, tf.float32),
+        lambda: inputs.require_number("x", -HUGE, 0),
+    ],
+)
+def test_huge_values_are_told_too(call):
+    with pytest.raises(ValueError, match="must be|must have") as error:
+        call()
+    assert len(str(error.value)) < 500
+
+
+def test_shapes_of_tensors_are_sizes():
+    x = tf.zeros([2, 8, 16, 3])
+    config = GlowConfig(image_size=x.shape[1:3], n_levels=2, context_shape=x.shape[1:])
+    assert config.image_size == (8, 16) and config.context_shape == (8, 16, 3)
+    assert hash(config) and config == GlowConfig(image_size=(8, 16), n_levels=2, context_shape=(8, 16, 3))
+    assert GlowConfig(context_shape=tf.TensorShape([])).context_shape == ()
+    for shape in ([None], None, [0], [2, 2], [None, 8, 1]):
+        with pytest.raises(ValueError, match="context_shape must be"):
+            GlowConfig(context_shape=tf.TensorShape(shape))
+        with pytest.raises(ValueError, match="image_size must be"):
+            GlowConfig(image_size=tf.TensorShape([*shape, None] if shape else shape))
+
+
+RAGGED, SPARSE = tf.ragged.constant([[1.0], [1.0, 2.0]]), tf.sparse.from_dense([[1.0, 0.0]])
+
+
+@pytest.mark.parametrize("value", [None, RAGGED, SPARSE, [None, 1], np.array([None]), [[1], [2, 3]], {}, "x"])
+def test_what_is_no_array_is_told(value):
+    for name, call in {
+        "Images": lambda: inputs.images(value, (4, 4, 1)),
+        "Labels": lambda: inputs.labels(value, 3),
+        "noise": lambda: inputs.noise(value, tf.zeros([1, 4, 4, 1]), 4),
+        "temperature": lambda: inputs.temperature(value, tf.float32),
+        "context": lambda: inputs.context(value, (2,), tf.float32),
+        "seed": lambda: inputs.stateless_seed([1, 2, 3] if value is None else value),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} must be|{name} must have"):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (1, 2, 4, 4, 1), (4, 4), (2, 4, 4, 3)])
+def test_images_to_initialise_from_are_one_batch(without_labels, shape):
+    with pytest.raises(ValueError, match=r"Images must be \[B, 4, 4, 1\], got shape"):
+        without_labels.initialize(np.zeros(shape, np.uint8))
+
+
+def test_a_pair_of_tensors_of_two_types_is_a_seed():
+    expected = inputs.stateless_seed([3, 5])
+    for first in ("int32", "int64"):
+        for second in ("int32", "int64"):
+            pair = [tf.constant(3, first), tf.constant(5, second)]
+            np.testing.assert_array_equal(inputs.stateless_seed(pair), expected)
+            graph = tf.function(lambda a, b: inputs.stateless_seed((a, b)))
+            np.testing.assert_array_equal(graph(*pair), expected)
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        inputs.stateless_seed([tf.constant(3), tf.constant(5.0)])
+
+
+@pytest.mark.parametrize("value", [None, "x", 3, dict(TINY), GlowConfig], ids=str)
+def test_what_is_no_model_is_told(value, tmp_path):
+    with pytest.raises(ValueError, match=r"config must be a glow_tf\.GlowConfig, got "):
+        Glow(value)
+    with pytest.raises(ValueError, match=r"glow must be a glow_tf\.Glow, got "):
+        GlowModel(value)
+    for call in (serving.FrozenGlow, lambda model: serving.export(model, tmp_path)):
+        with pytest.raises(ValueError, match=r"model must be a glow_tf\.Glow, got "):
+            call(value)
+    with pytest.raises(ValueError, match=r"model must be a glow_tf\.Glow, got "):
+        openai_checkpoint.restore(value, "x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_configuration_of_numpys_numbers_and_of_json():

@@ -1,5 +1,8 @@
 """The optimizers against their formulas in NumPy, and their configurations as Keras keeps them."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -83,3 +86,61 @@ def test_optimizers_and_their_configurations(kind, rate):
     for other in others:
         assert type(other) is kind and other.get_config() == optimizer.get_config()
         np.testing.assert_array_equal(steps(other), expected)
+
+
+@pytest.mark.parametrize("kind", [Adam, Adamax])
+@pytest.mark.parametrize("name", ["learning_rate", "beta_1", "beta_2", "weight_decay", "epsilon"])
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "0.1", None, True, [0.1], 1j], ids=repr)
+def test_numbers_that_are_refused(kind, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .*{re.escape(repr(value))}"):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize("beta", [1, 1.0, 2])
+def test_decays_of_1_are_refused(beta):
+    for name in ("beta_1", "beta_2"):
+        with pytest.raises(ValueError, match=f"{name} must be .*less than 1, got {beta}"):
+            Adamax(**{name: beta})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, "3", None, False, WarmUp(0.1, 2)], ids=repr)
+def test_warm_ups_that_are_refused(value):
+    with pytest.raises(ValueError, match="learning_rate must be a finite number of at least 0"):
+        WarmUp(value, 3)
+    with pytest.raises(ValueError, match="warmup_steps must be a finite number"):
+        WarmUp(0.1, value)
+
+
+@pytest.mark.parametrize("convert", [float, np.float32, np.float64, np.float16, np.int64])
+def test_numbers_of_every_type_are_kept_as_json(convert):
+    """And tensors and variables are rates."""
+    number = convert(3) if convert is np.int64 else convert(0.125)
+    warm_up = WarmUp(number, number)
+    assert WarmUp.from_config(json.loads(json.dumps(warm_up.get_config())))(1) == warm_up(1)
+    optimizer = Adamax(warm_up, weight_decay=number, epsilon=number)
+    if convert is not np.int64:
+        optimizer = Adamax(warm_up, number, number, number, number)
+    text = json.dumps(optimizer.get_config())
+    assert json.dumps(Adamax.from_config(json.loads(text)).get_config()) == text
+    for rate in (number, tf.constant(number), tf.Variable(number)):
+        assert Adam(rate).get_config()["learning_rate"] == float(number)
+
+
+def test_variables_without_weight_decay():
+    """As Keras' own optimizers have them, by the variable or its name."""
+    for exclude in (dict(var_list=[0]), dict(var_names=["bias"])):
+        variables = [tf.Variable([1.0], name="bias"), tf.Variable([1.0], name="kernel")]
+        optimizer = Adamax(0.0, weight_decay=0.5)
+        exclude = dict(var_list=[variables[0]]) if "var_list" in exclude else exclude
+        optimizer.build(variables)
+        optimizer.exclude_from_weight_decay(**exclude)
+        optimizer.apply_gradients([(tf.constant([1.0]), variable) for variable in variables])
+        assert [float(variable[0]) for variable in variables] == [1.0, 0.5]
+
+
+def test_an_average_of_what_isnt_trained_is_told():
+    optimizer, variable = Adam(), tf.Variable(1.0, name="mine")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="isn't built for 'mine:0'"):
+            optimizer.polyak_average(variable)
+        optimizer.build([tf.Variable(1.0)])

@@ -1,5 +1,7 @@
 """GlowModel as Keras uses it: what data it takes, its files, its counts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -108,11 +110,14 @@ def test_models_without_labels_take_images_alone_and_pass_over_labels():
         (X, Y / 2),
         (X,),
         (X / 255, Y),
+        (X[0], Y[0]),
+        (X[None], Y[None]),
+        (None, Y),
     ],
     ids=lambda data: str(tf.nest.map_structure(np.shape, data)),
 )
 def test_other_data_are_refused(trained, data):
-    data = tf.nest.map_structure(tf.constant, data)
+    data = tf.nest.map_structure(lambda part: part if part is None else tf.constant(part), data)
     with pytest.raises((ValueError, TypeError)):
         trained.test_step(data)
 
@@ -162,10 +167,16 @@ def test_weights_come_back_exactly(trained, tmp_path, name):
     assert_same(trained, other)
 
 
-@pytest.mark.parametrize("name", ["a.weights.h5", "a.h5"])
-def test_weights_of_another_model_are_refused(trained, tmp_path, name):
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.h5", "a.keras", "a", "a.ckpt"])
+@pytest.mark.parametrize(
+    "changes",
+    [dict(width=3), dict(depth=2), dict(n_y=7), dict(ycond=False), dict(context_shape=(1,))],
+    ids=str,
+)
+def test_weights_of_another_model_are_refused(trained, tmp_path, name, changes):
+    """And change nothing, whichever variable is the first that doesn't fit."""
     trained.save_weights(tmp_path / name)
-    other = compiled(1, CONFIG_WITHOUT_LABELS)
+    other = compiled(1, dataclasses.replace(CONFIG, **changes))
     before = [v.numpy() for v in other.glow.variables]
     with pytest.raises(ValueError):
         other.load_weights(tmp_path / name)

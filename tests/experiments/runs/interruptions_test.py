@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from experiments import train
 from experiments.cli import UsageError
 from experiments.data import batches, problems
 from experiments.runs import Run, callbacks, interruptions, logs
+from experiments.runs import checkpoints as module
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.logdir import Logdir
 from experiments.settings import glow_config, hps_json, resolve, warning
@@ -488,6 +490,38 @@ def test_a_file_where_a_folder_should_be_and_a_folder_where_a_file(name, copied)
     with pytest.raises(UsageError, match=name):
         train.train(tiny_hps(polyak_epochs=3.0, epochs=3), copied)
     assert path.is_dir() or path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("when", ["_damage", "plain_prefix"])
+def test_a_checkpoint_that_is_removed_while_it_is_read(when, tmp_path, monkeypatch):
+    """By the training that goes on: the newer one is read, by a command that looks at the run."""
+    variable = tf.Variable(0.0)
+    checkpoints = Checkpoints(tf.train.Checkpoint(v=variable), tmp_path, 1)
+    checkpoints.save(0)
+    original, saves = getattr(module, when), iter(range(1, 4))
+
+    def and_train(prefix):
+        for number in itertools.islice(saves, 1):
+            variable.assign(number)
+            checkpoints.save(number)
+            variable.assign(-1.0)
+        return original(prefix)
+
+    monkeypatch.setattr(module, when, and_train)
+    assert checkpoints.restore() == str(tmp_path / "ckpt-3") and float(variable) == 3.0
+
+
+def test_files_of_a_checkpoint_that_lead_to_nothing(tmp_path, capsys):
+    variable = tf.Variable(1.0)
+    checkpoints = Checkpoints(tf.train.Checkpoint(v=variable), tmp_path, 3)
+    checkpoints.save(1)
+    for number, part in ((2, "index"), (3, "data-00000-of-00001")):
+        variable.assign(number)
+        path = pathlib.Path(f"{checkpoints.save(number)}.{part}")
+        path.unlink()
+        path.symlink_to("nowhere")
+    assert checkpoints.restore() == str(tmp_path / "ckpt-1") and float(variable) == 1.0
+    assert "ckpt-3 is damaged" in capsys.readouterr().err
 
 
 def test_only_checkpoints_of_its_own_are_removed(tmp_path):

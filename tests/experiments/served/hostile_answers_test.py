@@ -1,8 +1,10 @@
 """A server's answers that aren't answers: each is a sentence, and nothing wrong comes through."""
 
 import base64
+import contextlib
 import http.server
 import json
+import socket
 import threading
 import time
 
@@ -231,6 +233,42 @@ def test_a_deadline_holds_for_the_whole_answer(monkeypatch):
 
     with pytest.raises(OSError, match="too long"):
         rest_server._read(Drops(), time.monotonic() + 0.1)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 500 Oh\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        b"HTTP/1.1 503 Oh\r\nContent-Length: 1000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"HTTP/1.1 302 Go\r\nLocation: ",
+    ],
+)
+def test_a_deadline_holds_wherever_an_answer_comes_byte_by_byte(start):
+    """Each byte comes in time; the whole never does."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(start)
+                while not ended.wait(0.02):
+                    connection.sendall(b"1")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        server = served.connect(f"http://127.0.0.1:{listener.getsockname()[1]}", "glow", 0.3)
+        begun = time.monotonic()
+        with pytest.raises(ServerError, match="took too long"):
+            server.predict("interpolate", dict(images=np.zeros((2, 2, 2, 1), np.uint8)), dict(images=IMAGES))
+        assert time.monotonic() - begun < 5
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
