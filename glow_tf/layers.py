@@ -155,10 +155,13 @@ def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
         ValueError: if a matrix is singular, or has values that aren't numbers, where that is seen at once; in
             a tf.function TensorFlow raises its own error.
     """
+    wrong = (
+        "The matrix of a 1x1 convolution can't be inverted: it is singular, or has values that aren't finite."
+    )
     try:
-        return tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
+        inverse = tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
     except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            "The matrix of a 1x1 convolution can't be inverted: it is singular, or has values that aren't "
-            "finite."
-        ) from error
+        raise ValueError(wrong) from error
+    if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(inverse)):
+        raise ValueError(wrong)
+    return inverse

@@ -118,6 +118,7 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
             raise ValueError("ActNorm.initialize needs `b` and `logs` to be tf.Variables.")
         # Not the caller's tensor: the bijector cache may hold results of the old values for it.
         x = tf.identity(tf.convert_to_tensor(x, self.dtype))
+        require_event(self.name, x, 1, self._n_channels)
         b, logs = actnorm_statistics(x)
         if tf.executing_eagerly():
             for what, wrong in problems(b, logs).items():

@@ -6,6 +6,7 @@ from glow_tf.bijectors._one_pass import OnePassBijector, batch_zeros
 from glow_tf.bijectors._parameters import common_dtype
 from glow_tf.bijectors._parts import takes_context
 from glow_tf.context import as_tensor, with_context
+from glow_tf.inputs import shown
 from glow_tf.shapes import require_event
 
 
@@ -140,6 +141,7 @@ class AffineCoupling(OnePassBijector):
 
     def _shift_and_log_scale(self, x1, n_rest, context):
         h = self._network(x1) if context is None else self._network(x1, context=context)
+        h = self._as_tensor(h, x1.dtype)
         wanted = n_rest if self._additive else 2 * n_rest
         if h.shape.rank == 0 or h.shape[-1] not in (None, wanted):
             raise ValueError(
@@ -150,6 +152,18 @@ class AffineCoupling(OnePassBijector):
         if self._additive:
             return h, None
         return h[..., 0::2], self._log_scale(h[..., 1::2])
+
+    @staticmethod
+    def _as_tensor(h, dtype):
+        try:
+            tensor = as_tensor(h, dtype)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The coupling network must return a tensor, got {shown(h)}.") from error
+        if tensor.dtype != dtype:
+            raise ValueError(
+                f"The coupling network must return {dtype.name}, as its input is, got {tensor.dtype.name}."
+            )
+        return tensor
 
     @staticmethod
     def _at_each_position(h, x1, n_channels):

@@ -131,7 +131,7 @@ class TopPrior(OnePassBijector):
             h = conv_zeros(h[None], w["p_W"], w["p_b"], w["p_logs"])[0]
         if "y_emb_W" in w:
             # A product, not a gather: its gradient is dense, as the fused optimizers want it.
-            one_hot = tf.one_hot(self._y, w["y_emb_W"].shape[0], dtype=self.dtype)
+            one_hot = tf.one_hot(tf.cast(self._y, tf.int64), w["y_emb_W"].shape[0], dtype=self.dtype)
             label = tf.tensordot(one_hot, w["y_emb_W"], 1) + w["y_emb_b"]
             h += (label * tf.exp(LOGSCALE_FACTOR * w["y_emb_logs"]))[..., None, None, :]
         if context is not None:

@@ -27,8 +27,11 @@ class FrozenGlow(tf.Module):
     """
 
     def __init__(self, model: Glow, name="frozen_glow"):
-        """Computes the weights from the model's current ones."""
+        """Computes the weights from the model's current ones; raises a ValueError if one isn't finite."""
         inputs.require_a(Glow, "model", model)
+        wrong = [v.name for v in model.variables if v.dtype.is_floating and not _is_finite(v)]
+        if wrong:
+            raise ValueError(f"{len(wrong)} weights of the model aren't finite: {', '.join(wrong[:5])}.")
         super().__init__(name=name)
         config = self.config = model.config
         self.dtype = tf.as_dtype(config.variable_dtype)
@@ -147,6 +150,10 @@ class FrozenGlow(tf.Module):
         if context is None:
             return moments
         return moments + linear_term(context, tf.convert_to_tensor(w["context"]), *z1.shape[1:3])
+
+
+def _is_finite(variable):
+    return bool(tf.reduce_all(tf.math.is_finite(variable)))
 
 
 def _constant(value, name):

@@ -47,18 +47,21 @@ def export(
         model: with trained weights.
         directory: of the served model, on a local disk; made if it isn't there.
         version: int, at least 0; one more than the largest there, or 1, unless given.
-        metadata: dict of what else glow.json should say, as JSON takes it.
+        metadata: dict of what else glow.json should say, as JSON takes it; not config, fingerprint and
+            signatures, which it says anyway.
         tflite: whether to write glow.tflite too.
 
     Returns:
         The path of the version.
 
     Raises:
-        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in.
+        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in; if
+            the metadata aren't that; if a weight isn't finite, or a matrix has no inverse.
         FileExistsError: if the version is there, which isn't touched, or the last number is.
         OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
     directory = pathlib.Path(directory)
+    metadata = _checked_metadata(metadata)
     if version is not None:
         version = inputs.require_int("version", version, 0, MOST_VERSION)
     directory.mkdir(parents=True, exist_ok=True)
@@ -66,10 +69,24 @@ def export(
         _require_new(directory / str(version))
     with tempfile.TemporaryDirectory(dir=directory, prefix=".export-") as temporary:
         new = pathlib.Path(temporary) / "model"
-        _write(model, new, directory.resolve().name, metadata or {})
+        _write(model, new, directory.resolve().name, metadata)
         if tflite:
             _write_tflite(model, new, pathlib.Path(temporary))
         return _rename(new, directory, version)
+
+
+def _checked_metadata(metadata) -> dict:
+    metadata = {} if metadata is None else metadata
+    own = ("config", "fingerprint", "signatures")
+    if not isinstance(metadata, dict) or any(key in metadata for key in own):
+        raise ValueError(
+            f"metadata must be a dict without the keys {', '.join(own)}, got {inputs.shown(metadata)}."
+        )
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"metadata must be what JSON takes: {error}.") from error
+    return metadata
 
 
 def fingerprint(model: Glow) -> str:

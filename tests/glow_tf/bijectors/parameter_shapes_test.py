@@ -172,6 +172,35 @@ def test_coupling_network_whose_output_does_not_fit(shape):
     assert str(tf.TensorShape(shape)) in str(error.value)
 
 
+@pytest.mark.parametrize("additive", [True, False])
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (None, "a tensor, got None"),
+        ({}, "a tensor, got {}"),
+        ("x", "float32, as its input is, got string"),
+        ([[1.0], [1.0, 2.0]], "a tensor, got"),
+        (tf.zeros([1, 2, 2, 4], tf.float64), "float32, as its input is, got float64"),
+        (tf.zeros([1, 2, 2, 4], tf.int32), "float32, as its input is, got int32"),
+        (tf.ragged.constant([[1.0]]), "a tensor, got"),
+    ],
+    ids=str,
+)
+def test_coupling_network_that_returns_something_else(output, words, additive):
+    coupling = bijectors.AffineCoupling(lambda x: output, additive)
+    for call in (coupling.forward, coupling.inverse):
+        with pytest.raises(ValueError, match=f"The coupling network must return {words}"):
+            call(tf.zeros([1, 2, 2, 4]))
+
+
+def test_coupling_network_of_numpy():
+    output = np.random.default_rng(0).normal(size=(3, 4))
+    x = tf.ones([3, 4])
+    of_numpy = bijectors.AffineCoupling(lambda x: output)
+    expected = bijectors.AffineCoupling(lambda x: tf.constant(output, tf.float32)).forward(x)
+    np.testing.assert_array_equal(of_numpy.forward(x), expected)
+
+
 PRIORS = {"w": (3, 3, 3, 4), "b": (4,), "logs": (4,)}
 TOP = {key: value.shape for key, value in bijectors.TopPrior.initial_values(2, True, 3).items()}
 NETWORK = {

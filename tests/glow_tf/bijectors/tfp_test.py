@@ -486,6 +486,29 @@ def test_a_constant_log_det_takes_no_network():
         assert log_det.shape == [2]
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_labels_of_every_type_of_integers(dtype):
+    x = tf.ones([2, 1, 1, 2])
+    np.testing.assert_array_equal(
+        top_of_labels(np.array([2, 1], dtype)).forward(x), top_of_labels([2, 1]).forward(x)
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e-45])
+@pytest.mark.parametrize("kind", [tf.constant, tf.Variable])
+def test_matrices_without_an_inverse_are_told(value, kind):
+    """In each parameterization; 1e-45 has one that float32 doesn't hold."""
+    lu = dict(p=tf.eye(2), lower=tf.eye(2), upper=tf.eye(2), sign_s=[1.0, 1.0], log_s=[0.0, 0.0])
+    for parameters in (
+        dict(w=kind([[value, 0.0], [0.0, 1.0]])),
+        dict(w=kind([[[1.0, 0.0], [0.0, 1.0]], [[value, 0.0], [0.0, 1.0]]])),
+        dict(parameterization="lu", **lu | dict(sign_s=kind([value, 1.0]))),
+    ):
+        conv = bijectors.Invertible1x1Conv(**parameters)
+        with pytest.raises(ValueError, match="can't be inverted: it is singular, or has values that aren't"):
+            conv.inverse(tf.ones([2, 2]))
+
+
 # --- What a graph doesn't know ---
 
 

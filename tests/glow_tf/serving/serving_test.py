@@ -262,6 +262,29 @@ def test_versions(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [[1], "x", {"a": {1}}, {"a": np.float32(1)}, {"a": float("nan")}, {"a": b"x"}, {"a": [float("inf")]}]
+    + [{"config": 1}, {"fingerprint": ""}, {"signatures": {}}],
+    ids=str,
+)
+def test_metadata_that_glow_json_cannot_say(metadata, no_labels, tmp_path):
+    with pytest.raises(ValueError, match="metadata must be"):
+        glow_tf.serving.export(no_labels, tmp_path / "new", metadata=metadata)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("key", ["actnorm_b", "l_last_W", "l_1_logs"])
+def test_weights_that_are_not_finite_are_not_exported(key, value, tmp_path):
+    model = glow_tf.Glow(glow_tf.GlowConfig(image_size=4, n_levels=1, depth=1, width=2), seed=0)
+    variable = model.levels[0][key]
+    variable.assign(tf.tensor_scatter_nd_update(variable, [[0] * variable.shape.rank], [value]))
+    with pytest.raises(ValueError, match=f"1 weights of the model aren't finite: .*{key}"):
+        glow_tf.serving.export(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_export_leaves_nothing(monkeypatch, no_labels, tmp_path):
     def fail(*_, **__):
         raise OSError("No space left on device")
