@@ -300,18 +300,22 @@ def stateless_seed(seed=None) -> tf.Tensor:
     if seed is None:
         new = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
         return tf.cast(new, tf.int64)
+    allowed = "an integer, or a pair of them"
     rule = "seed must be an integer from -2^63 to 2^63 - 1, or a pair of them"
-    if isinstance(seed, (list, tuple)) and _holds_tensors(seed):
-        parts = [_tensor("seed", part, "an integer, or a pair of them") for part in seed]
-        if all(part.dtype in (tf.int32, tf.int64) for part in parts):  # Or both, which TensorFlow doesn't take.
-            seed = [tf.cast(part, tf.int64) for part in parts]
-    known = seed if not _holds_tensors(seed) else tf.get_static_value(tf.convert_to_tensor(seed))
+    known = seed
+    if _holds_tensors(seed):
+        if isinstance(seed, (list, tuple)):
+            parts = [_tensor("seed", part, allowed) for part in seed]
+            if {part.dtype for part in parts} == {tf.int32, tf.int64}:  # TensorFlow doesn't take both in one.
+                seed = [tf.cast(part, tf.int64) for part in parts]
+        seed = _tensor("seed", seed, allowed)
+        known = tf.get_static_value(seed)
     if known is not None and any(
         isinstance(s, numbers.Integral) and not -(2**63) <= s < 2**63
         for s in np.ravel(np.asarray(known, object))
     ):
         raise ValueError(f"{rule}, got {shown(seed)}.")
-    seed = _tensor("seed", seed, "an integer, or a pair of them")
+    seed = _tensor("seed", seed, allowed)
     if not seed.dtype.is_integer:
         raise WrongTypeError(f"{rule}, got {seed.dtype.name}.")
     if seed.shape not in ([], [2]):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 
@@ -13,6 +14,13 @@ from experiments.cli.errors import UsageError, explain
 FLAGS = flags.FLAGS
 
 MISTAKE = 2  # The exit code after a UsageError, or what the machine refuses.
+# What absl passes on of a value that can't be parsed, and what it must be.
+_ALLOWED = {
+    r"\('Non-boolean argument to boolean flag', .*\)": "it must be true or false",
+    r"invalid literal for int\(\) with base \d+: .*": "it must be an integer",
+    r"could not convert string to float: .*": "it must be a number",
+}
+
 INTERRUPTED = 128 + signal.SIGINT  # As shells say it.
 
 
@@ -83,13 +91,20 @@ def parse(argv: list[str]) -> list[str]:
     try:
         arguments = FLAGS(argv)
     except (flags.Error, ValueError) as error:
-        raise UsageError(f"{str(error).rstrip('.')}. See --help.") from error
+        raise UsageError(f"{_in_words(str(error)).rstrip('.')}. See --help.") from error
     except SystemExit as end:
         # absl ends with 1 after --helpfull.
         raise SystemExit(0 if end.code == 1 else end.code) from end
     if "logdir" in FLAGS and FLAGS["log_dir"].present:
         raise UsageError("--log_dir is absl's own, for its log files; a run is in --logdir.")
     return arguments
+
+
+def _in_words(text):
+    """Returns a message of absl's with what is allowed in place of what Python says."""
+    for pattern, words in _ALLOWED.items():
+        text = re.sub(pattern, words, text, flags=re.DOTALL)
+    return text
 
 
 def _spelled_out(arguments):

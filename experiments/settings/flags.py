@@ -128,21 +128,15 @@ def entries(kind: type) -> dict[str, Entry]:
 
 # The original's flags that decide no result, and what to do instead.
 _NOT_HERE = dict(
-    restore_path=(
-        str,
-        "a run that was stopped goes on when the same command, or --logdir alone, is given again; "
-        "an OpenAI checkpoint is read by `evaluate --openai_checkpoint PREFIX`, and so by sample and export",
-    ),
-    inference=(
-        bool,
-        "use the commands evaluate, sample, interpolate, manipulate and export, as in `python -m "
-        "experiments.evaluate --logdir L`",
-    ),
-    verbose=(bool, "leave it out: a progress bar shows each step, train.txt and TensorBoard each epoch"),
-    fmap=(int, "leave it out: tf.data decides how many threads read files"),
-    pmap=(int, "leave it out: tf.data decides how many threads prepare images"),
-    rnd_crop=(bool, "leave it out: --problem lsun_realnvp takes random crops, the others none, as there"),
-    debug_init=(bool, "leave it out: the data-dependent initialisation is always made"),
+    restore_path="a run that was stopped goes on when the same command, or --logdir alone, is given again; an "
+    "OpenAI checkpoint is read by `evaluate --openai_checkpoint PREFIX`, and so by sample and export",
+    inference="use the commands evaluate, sample, interpolate, manipulate and export, as in `python -m "
+    "experiments.evaluate --logdir L`",
+    verbose="leave it out: a progress bar shows each step, train.txt and TensorBoard each epoch",
+    fmap="leave it out: tf.data decides how many threads read files",
+    pmap="leave it out: tf.data decides how many threads prepare images",
+    rnd_crop="leave it out: --problem lsun_realnvp takes random crops, the others none, as there",
+    debug_init="leave it out: the data-dependent initialisation is always made",
 )
 
 
@@ -161,7 +155,8 @@ class _NotHere(flags.ArgumentParser):
 
 def define_not_here() -> None:
     """Defines the original's flags that aren't needed here: to give one is a mistake, and is answered."""
-    for name, (kind, answer) in _NOT_HERE.items():
+    for name, answer in _NOT_HERE.items():
         text = f"The original's; here: {answer}."
         help.set_group(name, help.HIDDEN)
-        flags.DEFINE_flag(flags.Flag(_NotHere(answer), None, name, None, text, boolean=kind is bool))
+        # Boolean, so that --NAME without a value, and --noNAME, are answered too.
+        flags.DEFINE_flag(flags.Flag(_NotHere(answer), None, name, None, text, boolean=True))

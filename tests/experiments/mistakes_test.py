@@ -90,6 +90,16 @@ def test_flags_are_looked_at_before_other_workers_are_waited_for(monkeypatch, ca
         (["--pmap", 16], ["pmap", "tf.data"]),
         (["--rnd_crop"], ["rnd_crop", "lsun_realnvp"]),
         (["--debug_init"], ["debug_init", "leave it out"]),
+        (["--nofmap"], ["fmap", "tf.data"]),
+        (["-pmap", 16], ["pmap", "tf.data"]),
+        (["--norestore_path"], ["restore_path", "--logdir"]),
+        (["--restore_path"], ["restore_path", "--logdir"]),
+        (["--rest=x"], ["restore_path", "--logdir"]),
+        (["--learntop=yes"], ["learntop", "yes", "true or false"]),
+        (["--depth=1e1"], ["depth", "1e1", "an integer"]),
+        (["--depth", "two"], ["depth", "two", "an integer"]),
+        (["--lr=1e-3x"], ["lr", "1e-3x", "a number"]),
+        (["--lr="], ["lr", "a number"]),
     ],
 )
 def test_a_flag_that_is_not_taken(arguments, words):

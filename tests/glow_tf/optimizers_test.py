@@ -132,8 +132,8 @@ def test_variables_without_weight_decay():
         variables = [tf.Variable([1.0], name="bias"), tf.Variable([1.0], name="kernel")]
         optimizer = Adamax(0.0, weight_decay=0.5)
         exclude = dict(var_list=[variables[0]]) if "var_list" in exclude else exclude
-        optimizer.build(variables)
         optimizer.exclude_from_weight_decay(**exclude)
+        optimizer.build(variables)
         optimizer.apply_gradients([(tf.constant([1.0]), variable) for variable in variables])
         assert [float(variable[0]) for variable in variables] == [1.0, 0.5]
 
