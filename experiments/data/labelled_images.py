@@ -57,6 +57,12 @@ def _of_file(file, image_shape, batch_size):
         raise UsageError(
             f"--data {file}: names must be strings [A], each once, got {names.dtype} {list(names.shape)}."
         )
+    try:
+        names = names.astype(str)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--data {file}: names must be strings, got bytes that aren't ASCII.") from error
+    if attributes.dtype.kind not in "biufUS":  # NumPy compares no structure, and drops what is imaginary.
+        raise UsageError(f"--data {file}: attributes must be 0 or 1, got {attributes.dtype}.")
     if attributes.shape != (len(images), len(names)) or not attributes.size:
         raise UsageError(
             f"--data {file}: attributes must be [{len(images)}, {len(names)}], as many as images and names; "
@@ -67,7 +73,7 @@ def _of_file(file, image_shape, batch_size):
         raise UsageError(f"--data {file}: attributes must be 0 or 1, got {wrong[0].item()!r}.")
     parts = range(0, len(images), batch_size)
     labelled = ((images[i : i + batch_size], attributes[i : i + batch_size]) for i in parts)
-    return labelled, names.astype(str).tolist()
+    return labelled, names.tolist()
 
 
 def identity(hyperparameters: settings.Hyperparameters, file: str | None = None) -> dict:

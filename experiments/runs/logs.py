@@ -8,6 +8,9 @@ from experiments.cli import UsageError
 from experiments.settings import hps_json
 
 
+_MOST = 1e300  # Of a number in a row; JSON also has longer ones, and Python's has NaN and Infinity.
+
+
 def read(path: pathlib.Path, columns=("epoch",)) -> tuple[list[dict], bool]:
     """Reads a log.
 
@@ -53,7 +56,7 @@ def _parse(line, columns):
         return None
     if not isinstance(value, dict):
         return None
-    number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
+    number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < _MOST
     return value if all(number(value.get(column)) for column in columns) else None
 
 

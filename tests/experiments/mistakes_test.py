@@ -200,3 +200,24 @@ def test_what_the_machine_refuses_is_a_sentence(monkeypatch, capsys):
     assert ends(KeyboardInterrupt()) == (128 + signal.SIGINT, "interrupted.\n")
     with pytest.raises(TypeError):
         ends(TypeError("a fault"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_exporting_leaves_nothing(number, digits_run, tmp_path, monkeypatch):
+    """As Ctrl-C, it ends the command by Python's own way, on which temporary folders are removed."""
+    before = {other: signal.getsignal(other) for other in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: os.kill(os.getpid(), number))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")  # TensorFlow has started: its cores stay as they are.
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")
+    try:
+        with flagsaver.flagsaver(), pytest.raises(KeyboardInterrupt):
+            for name in set(flags.FLAGS) & {"logdir", *GIVEN}:
+                delattr(flags.FLAGS, name)
+            export.define_flags()
+            command.parse(["export", f"--logdir={digits_run}", f"--export_dir={tmp_path}"])
+            export.main([])
+        assert signal.getsignal(number) == signal.SIG_IGN  # A second one doesn't interrupt the removal.
+    finally:
+        for other, handler in before.items():
+            signal.signal(other, handler)
+    assert not list(tmp_path.iterdir())

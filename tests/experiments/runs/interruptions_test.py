@@ -478,6 +478,21 @@ def test_logs_of_any_bytes(tiny_run, tmp_path_factory, change):
         assert str(file) in str(error) and "line" in str(error)
 
 
+def test_logs_with_a_wrong_number(copied):
+    """No sum of one is a traceback."""
+    columns, log = ("epoch", "n_processed", "train_time"), copied / "train.txt"
+    first, second, last = log.read_text().splitlines()
+    for column, value in itertools.product(
+        columns, ["NaN", "Infinity", "-Infinity", "1e400", "1" * 400, "null", "true", '"1"', "[]"]
+    ):
+        row = json.dumps(json.loads(last) | {column: "HERE"}).replace('"HERE"', value)
+        log.write_text("\n".join([first, second, row]) + "\n")
+        with pytest.raises(UsageError, match="train.txt, line 3: this is no line of a run's log"):
+            logs.read(log, columns)
+    with pytest.raises(UsageError, match="train.txt, line 3"):
+        train.train(tiny_hps(polyak_epochs=3.0, epochs=3), copied)
+
+
 @pytest.mark.parametrize("name", ["hps.json", "train.txt", "test.txt", "last", "best", "train.lock"])
 def test_a_file_where_a_folder_should_be_and_a_folder_where_a_file(name, copied):
     path = copied / name

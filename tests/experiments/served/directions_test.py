@@ -233,6 +233,10 @@ def test_kept_directions_are_used_only_for_what_they_are_of(run, tmp_path, capsy
         ("attributes", np.full((9, 1), np.nan), "0 or 1, got nan"),
         ("attributes", attributes.astype(str), "0 or 1, got '0'"),
         ("names", np.array([["odd"]]), "names must be strings"),
+        ("names", np.array([b"\xff"]), "data.npz: names must be strings"),
+        ("attributes", attributes.astype("V2"), "data.npz: attributes must be 0 or 1, got .*V2"),
+        ("attributes", attributes.astype(complex), "data.npz: attributes must be 0 or 1, got complex128"),
+        ("attributes", attributes.astype("M8[D]"), "data.npz: attributes must be 0 or 1, got datetime64"),
     ):
         saved(tmp_path / "data.npz", **data | {name: changes})
         with pytest.raises(UsageError, match=words):
