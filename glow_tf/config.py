@@ -89,9 +89,7 @@ class GlowConfig:
         pair = isinstance(image_size, (tuple, list))
         if pair and len(image_size) != 2:
             raise ValueError(f"image_size must be an integer, or a pair (height, width), got {image_size!r}.")
-        sizes = [
-            inputs.require_int("image_size", size, 1) for size in (image_size if pair else [image_size])
-        ]
+        sizes = [inputs.require_int("image_size", size, 1) for size in (image_size if pair else [image_size])]
         if any((size & -size).bit_length() <= self.n_levels for size in sizes):
             # The divisor of any n_levels may have millions of digits.
             divisor = f" = {2**self.n_levels}" if self.n_levels < 64 else ""

@@ -47,7 +47,7 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
-            misshaped or left over by the original's name. Or if it is cut or damaged, the folder holds
+            misshaped, of another type, not finite or left over by the original's name. Or if it is cut or damaged, the folder holds
             several, or its path has a character that TensorFlow can't read. Or if the model is conditioned on
             a context, as none of the original's is.
     """
@@ -104,7 +104,7 @@ def _only_prefix(folder: pathlib.Path) -> str:
 
 def _restore(model, path, average):
     reader = Reader(path)
-    shapes = reader.get_variable_to_shape_map()
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     wanted = _names(model)
     if not any(name.startswith("model/classifier/") for name in shapes):
         wanted = {k: v for k, v in wanted.items() if not k.startswith("model/classifier/")}
@@ -118,6 +118,12 @@ def _restore(model, path, average):
             problems.append(f"missing: {key} {shape}")
         elif _squeezed(shapes[key], len(shape)) != shape:
             problems.append(f"misshaped: {key} is {shapes[key]}, the model's {shape}")
+        elif variable.dtype.is_floating != dtypes[key].is_floating or dtypes[key] == tf.string:
+            problems.append(
+                f"of another type: {key} is {dtypes[key].name}, the model's {variable.dtype.name}"
+            )
+        elif variable.dtype.is_floating and not np.isfinite(reader.get_tensor(key).astype(np.float64)).all():
+            problems.append(f"not finite: {key} has values that are no numbers, or infinite")
     for name in sorted(shapes):
         inverse = name.endswith("shuffle/indices_inverse")
         known = name.removesuffix("_inverse") if inverse else name.removesuffix(_AVERAGE)

@@ -83,7 +83,9 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         """Returns the Polyak average of a trainable variable; a ValueError if the optimizer isn't built for it."""
         index = getattr(self, "_index_dict", {}).get(self._var_key(variable))
         if index is None:
-            raise ValueError(f"The optimizer isn't built for {variable.name!r}: build(variables) comes before.")
+            raise ValueError(
+                f"The optimizer isn't built for {variable.name!r}: build(variables) comes before."
+            )
         return self._averages[index]
 
     @contextlib.contextmanager

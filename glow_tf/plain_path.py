@@ -38,5 +38,6 @@ class Reader:
         """Opens the checkpoint; raises what TensorFlow does."""
         self._links = contextlib.ExitStack()  # The files are opened when they are read.
         self._reader = tf.train.load_checkpoint(self._links.enter_context(plain_prefix(prefix)))
+        self.get_variable_to_dtype_map = self._reader.get_variable_to_dtype_map
         self.get_variable_to_shape_map = self._reader.get_variable_to_shape_map
         self.get_tensor = self._reader.get_tensor

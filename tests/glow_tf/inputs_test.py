@@ -386,7 +386,10 @@ HUGE = 10**5000  # Python writes no integer of as many digits.
 @pytest.mark.parametrize(
     "call",
     [
-        *(lambda name=name: GlowConfig(**{name: -HUGE}) for name in ("depth", "n_y", "image_size", "keep_bytes")),
+        *(
+            lambda name=name: GlowConfig(**{name: -HUGE})
+            for name in ("depth", "n_y", "image_size", "keep_bytes")
+        ),
         lambda: GlowConfig(n_bits_x=HUGE),
         lambda: GlowConfig(image_size=HUGE + 1),
         lambda: GlowConfig(image_size=32, n_levels=10**5),

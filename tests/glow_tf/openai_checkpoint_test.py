@@ -11,7 +11,7 @@ CONFIG = GlowConfig(image_size=4, n_channels=1, n_levels=2, depth=2, width=3)
 NAME = "model_best_loss.ckpt"
 
 
-def write(folder, seed, name=NAME, notes=True) -> Glow:
+def write(folder, seed, name=NAME, notes=True, change=lambda key, value: value) -> Glow:
     """Writes a checkpoint with the original's names, as TF1's Saver; returns the model that it is of."""
     model = Glow(CONFIG, seed=seed)
     tensors = {
@@ -22,7 +22,7 @@ def write(folder, seed, name=NAME, notes=True) -> Glow:
         prefix=str(folder / name),
         tensor_names=list(tensors),
         shape_and_slices=[""] * len(tensors),
-        tensors=[tf.convert_to_tensor(value) for value in tensors.values()],
+        tensors=[tf.convert_to_tensor(change(key, value)) for key, value in tensors.items()],
     )
     (folder / f"{name}.meta").write_bytes(b"the graph")
     if notes:  # Of the machine that it was trained on.
@@ -112,3 +112,35 @@ def test_what_is_cut_or_damaged_is_told_and_changes_nothing(tmp_path, suffix, ch
     assert "checkpoint" in str(error.value)
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
+
+
+def cast(dtype):
+    return lambda value: tf.cast(value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (cast("int32"), "of another type: .*int32, the model's float32"),
+        (cast("bool"), "of another type: .*bool"),
+        (cast("complex64"), "of another type: .*complex64"),
+        (lambda value: tf.fill(value.shape, "x"), "of another type: .*string"),
+        (lambda value: value * np.nan, "not finite: "),
+        (lambda value: value / 0.0, "not finite: "),
+    ],
+)
+@pytest.mark.parametrize("part", ["invconv/W", "f1/l_1/W", "f1/l_last/b"])
+def test_values_that_are_none_are_told_by_name_and_change_nothing(tmp_path, part, change, words):
+    wrong = lambda key, value: change(tf.convert_to_tensor(value) + 1.0) if part in key else value
+    write(tmp_path, 0, change=wrong)
+    model = Glow(CONFIG, seed=1)
+    before = [variable.numpy() for variable in model.variables]
+    with pytest.raises(ValueError, match=words) as error:
+        openai_checkpoint.restore(model, tmp_path / NAME)
+    assert part in str(error.value)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_a_checkpoint_in_float64(tmp_path):
+    assert_restored(tmp_path, write(tmp_path, 0, change=lambda key, value: tf.cast(value, tf.float64)))
