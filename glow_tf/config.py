@@ -94,8 +94,8 @@ class GlowConfig:
             # The divisor of any n_levels may have millions of digits.
             divisor = f" = {2**self.n_levels}" if self.n_levels < 64 else ""
             raise ValueError(
-                f"image_size {inputs.shown(image_size)} must be a positive multiple of 2^n_levels{divisor}, as "
-                f"each level halves it; n_levels is {inputs.shown(self.n_levels)}."
+                f"image_size {inputs.shown(image_size)} must be a positive multiple of 2^n_levels{divisor}, "
+                f"as each level halves it; n_levels is {inputs.shown(self.n_levels)}."
             )
         set_value("image_size", tuple(sizes) if pair else sizes[0])
         set_value("context_shape", self._checked_context_shape())

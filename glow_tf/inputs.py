@@ -10,7 +10,6 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-
 _MOST_SHOWN = 200  # Characters of a wrong value.
 
 

@@ -162,6 +162,7 @@ def inverse_matrix(w: tf.Tensor) -> tf.Tensor:
         inverse = tf.cast(tf.linalg.inv(tf.cast(w, tf.float64)), w.dtype)
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(wrong) from error
-    if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(inverse)):
+    # Of an infinite value the inverse may be finite.
+    if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(inverse) & tf.math.is_finite(w)):
         raise ValueError(wrong)
     return inverse

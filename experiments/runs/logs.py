@@ -7,7 +7,6 @@ import sys
 from experiments.cli import UsageError
 from experiments.settings import hps_json
 
-
 _MOST = 1e300  # Of a number in a row; JSON also has longer ones, and Python's has NaN and Infinity.
 
 

@@ -128,8 +128,8 @@ def entries(kind: type) -> dict[str, Entry]:
 
 # The original's flags that decide no result, and what to do instead.
 _NOT_HERE = dict(
-    restore_path="a run that was stopped goes on when the same command, or --logdir alone, is given again; an "
-    "OpenAI checkpoint is read by `evaluate --openai_checkpoint PREFIX`, and so by sample and export",
+    restore_path="a run that was stopped goes on when the same command, or --logdir alone, is given again; "
+    "an OpenAI checkpoint is read by `evaluate --openai_checkpoint PREFIX`, and so by sample and export",
     inference="use the commands evaluate, sample, interpolate, manipulate and export, as in `python -m "
     "experiments.evaluate --logdir L`",
     verbose="leave it out: a progress bar shows each step, train.txt and TensorBoard each epoch",

@@ -5,13 +5,14 @@ import itertools
 import json
 import os
 import signal
+import types
 
 import pytest
 import tensorflow as tf
 from absl import app
 from absl.testing import flagsaver
 
-from experiments import cli, settings, train
+from experiments import cli, export, settings, train
 from experiments.cli import command
 from experiments.runs import workers
 from experiments.settings import hps_json
@@ -203,21 +204,17 @@ def test_what_the_machine_refuses_is_a_sentence(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_exporting_leaves_nothing(number, digits_run, tmp_path, monkeypatch):
-    """As Ctrl-C, it ends the command by Python's own way, on which temporary folders are removed."""
+def test_a_signal_while_exporting_is_ctrl_c(number, tmp_path, monkeypatch):
+    """So the command ends by Python's own way, on which temporary folders are removed."""
     before = {other: signal.getsignal(other) for other in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: os.kill(os.getpid(), number))
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")  # TensorFlow has started: its cores stay as they are.
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")
+    monkeypatch.setattr(export, "FLAGS", types.SimpleNamespace(export_dir=str(tmp_path)))
+    monkeypatch.setattr(export.runs, "load_for_inference", lambda: os.kill(os.getpid(), number))
     try:
-        with flagsaver.flagsaver(), pytest.raises(KeyboardInterrupt):
-            for name in set(flags.FLAGS) & {"logdir", *GIVEN}:
-                delattr(flags.FLAGS, name)
-            export.define_flags()
-            command.parse(["export", f"--logdir={digits_run}", f"--export_dir={tmp_path}"])
+        with pytest.raises(KeyboardInterrupt):
             export.main([])
         assert signal.getsignal(number) == signal.SIG_IGN  # A second one doesn't interrupt the removal.
+        cli.end_as_by_ctrl_c()
+        assert signal.getsignal(number) == signal.SIG_IGN  # As nohup has it.
     finally:
         for other, handler in before.items():
             signal.signal(other, handler)
-    assert not list(tmp_path.iterdir())
