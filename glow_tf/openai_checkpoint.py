@@ -47,9 +47,9 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
-            misshaped, of another type, not finite or left over by the original's name. Or if it is cut or damaged, the folder holds
-            several, or its path has a character that TensorFlow can't read. Or if the model is conditioned on
-            a context, as none of the original's is.
+            misshaped, of another type, not finite or left over by the original's name. Or if it is cut or
+            damaged, the folder holds several, or its path has a character that TensorFlow can't read. Or if
+            the model is conditioned on a context, as none of the original's is.
     """
     require_a(Glow, "model", model)
     if model.config.context_shape:

@@ -80,7 +80,7 @@ class _AveragingOptimizer(tf_keras.optimizers.Optimizer, abc.ABC):
         self._built = True
 
     def polyak_average(self, variable) -> tf.Variable:
-        """Returns the Polyak average of a trainable variable; a ValueError if the optimizer isn't built for it."""
+        """Returns the Polyak average of a variable; a ValueError if the optimizer isn't built for it."""
         index = getattr(self, "_index_dict", {}).get(self._var_key(variable))
         if index is None:
             raise ValueError(

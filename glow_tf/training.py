@@ -303,8 +303,8 @@ class GlowModel(tf_keras.Model):
             raise ValueError(f"{path!r} lacks weights of {self.glow.config}: {error}") from error
         if len(there) != len(self.glow.variables):
             raise ValueError(
-                f"{path!r} holds the weights of another model than {self.glow.config}: {len(there)} variables, "
-                f"not {len(self.glow.variables)}."
+                f"{path!r} holds the weights of another model than {self.glow.config}: {len(there)} "
+                f"variables, not {len(self.glow.variables)}."
             )
 
     def save(self, filepath, overwrite=True, save_format=None, **kwargs):
