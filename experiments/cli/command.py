@@ -14,14 +14,14 @@ from experiments.cli.errors import UsageError, explain
 FLAGS = flags.FLAGS
 
 MISTAKE = 2  # The exit code after a UsageError, or what the machine refuses.
+INTERRUPTED = 128 + signal.SIGINT  # As shells say it.
+
 # What absl passes on of a value that can't be parsed, and what it must be.
 _ALLOWED = {
     r"\('Non-boolean argument to boolean flag', .*\)": "it must be true or false",
     r"invalid literal for int\(\) with base \d+: .*": "it must be an integer",
     r"could not convert string to float: .*": "it must be a number",
 }
-
-INTERRUPTED = 128 + signal.SIGINT  # As shells say it.
 
 
 def run(main, takes_arguments: bool = False, first: str | None = None):
