@@ -129,7 +129,7 @@ def labels(y, n_y: int, n_images=None) -> tf.Tensor:
 
 
 def images(value, shape: tuple[int, ...], one_batch: bool = False) -> tf.Tensor:
-    """Returns images as a tensor, uint8 [..., *shape].
+    """Returns images as a tensor [..., *shape]; that they are uint8 `quantization.preprocess` checks.
 
     Args:
         value: an array or a tensor of them.
@@ -137,15 +137,13 @@ def images(value, shape: tuple[int, ...], one_batch: bool = False) -> tf.Tensor:
         one_batch: whether they must be [B, *shape].
 
     Raises:
-        WrongTypeError: if they aren't uint8, nor one array or tensor.
+        WrongTypeError: if they aren't one array or tensor.
         ValueError: if they have another shape.
     """
     x = _tensor("Images", value, f"uint8 [B, {', '.join(map(str, shape))}], 0 to 255,")
     rank = x.shape.rank
     if not x.shape[-3:].is_compatible_with(shape) or (one_batch and rank not in (None, 4)):
         raise ValueError(f"Images must be [B, {', '.join(map(str, shape))}], got shape {x.shape}.")
-    if x.dtype != tf.uint8:
-        raise WrongTypeError(f"Images must be uint8 (0 to 255), got {x.dtype.name} of shape {x.shape}.")
     return x
 
 
