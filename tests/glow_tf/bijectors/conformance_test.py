@@ -222,8 +222,9 @@ def test_scan_gradients_given_a_context(shape, inverse, rng):
         tape.watch(sources[:2])
         loss = loop(x, given)
     expected = tape.gradient(loss, sources)
+    function = tf.function(loop)
     direction = rng.normal(size=given["context"].shape)
-    at = lambda h: loop(x, {"context": given["context"] + h * direction})
+    at = lambda h: function(x, {"context": given["context"] + h * direction})
     finite = (at(1e-5) - at(-1e-5)) / 2e-5
     np.testing.assert_allclose(tf.reduce_sum(expected[1] * direction), finite, rtol=1e-6)
     for variable, gradient in zip(plain.trainable_variables, expected[2:], strict=True):
@@ -231,7 +232,7 @@ def test_scan_gradients_given_a_context(shape, inverse, rng):
         losses = []
         for h in (1e-5, -1e-5):
             variable.assign(value + h * direction)
-            losses.append(loop(tf.identity(x), given))
+            losses.append(function(x, given))
         variable.assign(value)
         finite = (losses[0] - losses[1]) / 2e-5
         np.testing.assert_allclose(tf.reduce_sum(gradient * direction), finite, rtol=1e-6, atol=1e-6)
