@@ -33,7 +33,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def demo(browser, digits_run):
-    """The page, served by the command from a run, which it exports; SIGTERM ends it, and removes the export."""
+    """The page, served by the command from a run that it exports; SIGTERM ends it and removes the export."""
     with browsing.demo("--logdir", digits_run) as running:
         yield running
         running.process.terminate()
