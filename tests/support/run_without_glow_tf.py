@@ -2,7 +2,7 @@
 
     python run_without_glow_tf.py SAVED_MODEL REQUESTS OUTPUTS
 
-REQUESTS is a folder of npz files, one a signature; OUTPUTS gets such a folder for each loader.
+REQUESTS is a folder of npz files, one per signature; OUTPUTS gets such a folder for each loader.
 """
 
 import importlib.util
