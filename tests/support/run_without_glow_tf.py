@@ -28,7 +28,7 @@ def python(path, requests):
 
 
 def cli(path, requests):
-    """The command `saved_model_cli run`, which reads files of inputs and writes a file an output."""
+    """The command `saved_model_cli run`, which reads files of inputs and writes one per output."""
     from tensorflow.python.tools import saved_model_cli
 
     for name in BY_CLI:

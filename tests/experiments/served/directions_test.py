@@ -177,7 +177,7 @@ class Run:
     step = 3
 
     def __init__(self):
-        """Makes a model of the digits' size."""
+        """The model is a new one, of the digits' size."""
         self.glow = small()
         self.hyperparameters = settings.resolve({})
 
