@@ -142,7 +142,7 @@ def _measure(groups, rounds):
 
 
 def quick(rounds: int) -> tuple[str, dict]:
-    """Measures a part; returns the table and its numbers, `columns`."""
+    """Measures a few models in a few tasks; returns the table and the results by column."""
     names = {
         "train K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT, "Glow, reverse, mixed_bfloat16", "tfb.Glow"],
         "log_prob K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT],
@@ -173,7 +173,7 @@ def _write(measured, out):
     (out / "benchmark.md").write_text("\n\n".join(table for table, _ in measured.values()) + "\n")
     (out / "benchmark.json").write_text(json.dumps(numbers, indent=1) + "\n")
     if "depth" in numbers:
-        tables.plot(numbers["depth"]["sweep"], out / "benchmark.png")
+        tables.plot_depths(numbers["depth"]["sweep"], out / "benchmark.png")
     if "cores" in numbers:
         tables.plot_cores(numbers["cores"]["sweep"], out / "cores.png")
     if "memory" in numbers:

@@ -1,8 +1,5 @@
 """How the bijectors hold their parameters."""
 
-import math
-import numbers
-
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -38,16 +35,8 @@ def common_dtype(values, default=tf.float32) -> tf.DType:
 
 
 def require_all_or_none(name: str, **parameters):
-    """Raises a ValueError if some, but not all of the named parameters are given."""
+    """Returns whether the named parameters are given; raises a ValueError if only some of them are."""
     missing = [key for key, value in parameters.items() if value is None]
     if missing and len(missing) < len(parameters):
         raise ValueError(f"{name} takes all of {sorted(parameters)} or none of them; missing: {missing}.")
     return not missing
-
-
-def require_positive_int(name: str, value):
-    """Raises a ValueError if `value` isn't a positive integer."""
-    number = isinstance(value, numbers.Real) and math.isfinite(value)
-    if not number or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-    return int(value)

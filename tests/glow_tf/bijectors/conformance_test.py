@@ -90,9 +90,10 @@ def test_event_shapes_and_dtypes(entry):
     assert bijector.inverse_event_shape(shapes) == x.shape[1:]
     dynamic = bijector.forward_event_shape_tensor(x.shape[1:])
     tf.nest.map_structure(lambda a, b: np.testing.assert_array_equal(a, list(b)), dynamic, shapes)
-    back = bijector.inverse_event_shape_tensor(tf.nest.map_structure(list, dynamic) and dynamic)
-    np.testing.assert_array_equal(back, list(x.shape[1:]))
-    tf.nest.map_structure(lambda d: d == tf.float32, bijector.forward_dtype(tf.float32))
+    np.testing.assert_array_equal(bijector.inverse_event_shape_tensor(dynamic), list(x.shape[1:]))
+    dtypes = bijector.forward_dtype(tf.float32)
+    assert dtypes == tf.nest.map_structure(lambda part: part.dtype, y)
+    assert bijector.inverse_dtype(dtypes) == tf.float32
 
 
 def test_variables_have_gradients(entry):

@@ -29,7 +29,7 @@ class Served:
     """A model, its export, and that in the C++ runtime."""
 
     def __init__(self, name, directory):
-        """Makes and exports the model."""
+        """Of the model that `serving_cases` names so; `directory` gets the export."""
         self.model = serving_cases.make_model(name)
         self.config = self.model.config
         self.path = glow_tf.serving.export(self.model, directory, metadata={"weights": "raw"})
@@ -251,7 +251,7 @@ def test_versions(monkeypatch, tmp_path):
     assert [export("a"), export("b"), export("c", 7), export("d")] == ["1", "2", "7", "8"]
     with pytest.raises(FileExistsError, match="7"):
         export("e", 7)
-    for version in (-1, 1.5, float("nan"), float("inf"), 2**63, 10**30):
+    for version in (-1, 1.5, float("nan"), float("inf"), 2**63, 10**30, "3", True):
         with pytest.raises(ValueError, match=re.escape(repr(version))):
             export("e", version)
     assert {p.name: (p / "saved_model.pb").read_text() for p in tmp_path.iterdir()} == {
