@@ -157,9 +157,8 @@ class GlowStepKernel(Kernel):
 
     def forward(self, weights, x, context=None):
         """See `Kernel`; the residuals are both hidden layers and, if the coupling is affine, the scale."""
-        m, *network = weights[
-            : len(WEIGHTS) + (context is not None)
-        ]  # In an export, the inverse of m follows.
+        # In an export, the inverse of m follows.
+        m, *network = weights[: len(WEIGHTS) + (context is not None)]
         x1, x2 = _parts(_rows(x) @ m, network)
         h, hidden = _network(network, _like(x, x1), context)
         if self._scale is None:

@@ -241,9 +241,8 @@ def test_scan_gradients_given_a_context(shape, inverse, rng):
         for memory, keep_bytes in (("store", 0), ("recompute", 0), ("reverse", 0), ("reverse", 4000)):
             n_shares = 2 if keep_bytes else 1
             bijector = new(fused=fused, memory=memory, keep_bytes=keep_bytes, n_shares=n_shares)
-            run = (
-                tf.function(gradients_of) if keep_bytes and fused else gradients_of
-            )  # Tracing takes seconds.
+            # Tracing takes seconds.
+            run = tf.function(gradients_of) if keep_bytes and fused else gradients_of
             for ours, reference in zip(run(bijector, x, inverse, given), expected, strict=True):
                 scale = np.abs(reference).max() + 1e-6
                 np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)
