@@ -131,8 +131,8 @@
       });
       const percent = Math.round(100 / sum);
       find(".play-bits").value = least.toFixed(3);
-      find(".play-guess").textContent = `as a ${best}, which it is by ${percent}%`;
-      find(".play-labels").setAttribute("aria-label", `The model takes it for a ${best}, by ${percent}%`);
+      find(".play-guess").textContent = `most likely a ${best}: ${percent}%`;
+      find(".play-labels").setAttribute("aria-label", `Of the ten labels ${best} is the likeliest: ${percent}%`);
       mark(least);
     });
 
@@ -236,7 +236,7 @@
       draw("rect", { x: (i * width) / n, y: height - count * scale, width: width / n - 1, height: count * scale }),
     );
     draw("text", { x: 0, y: height + 12 }, least.toFixed(2));
-    draw("text", { x: width / 2, y: height + 12, "text-anchor": "middle" }, `${bits.length} test digits`);
+    draw("text", { x: width / 2, y: height + 12, "text-anchor": "middle" }, `bits per dimension of ${bits.length} test digits`);
     draw("text", { x: width, y: height + 12, "text-anchor": "end" }, most.toFixed(2));
     const line = draw("line", { y1: 0, y2: height });
     return (value) => {

@@ -29,9 +29,9 @@ def site(tmp_path_factory) -> pathlib.Path:
     """A folder with the front page, built as the whole site is."""
     folder = tmp_path_factory.mktemp("front")
     excluded = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["exclude_docs"]
-    config = dict(INHERIT=str(ROOT / "mkdocs.yml"), docs_dir=str(DOCS), strict=False, plugins=[], hooks=[])
+    config = dict(INHERIT=str(ROOT / "mkdocs.yml"), docs_dir=str(DOCS), strict=False, hooks=[])
     # The other pages aren't built, nor what leads to them looked at.
-    config |= dict(nav=["index.md"], validation={"links": {"not_found": "ignore"}})
+    config |= dict(nav=["index.md"], plugins=["search", "offline"], validation={"links": {"not_found": "ignore"}})
     config |= dict(exclude_docs=f"{excluded}*.md\n!/index.md\n")
     (folder / "mkdocs.yml").write_text(json.dumps(config))  # JSON is YAML.
     command = [sys.executable, "-m", "mkdocs", "build", "-q", "-f", folder / "mkdocs.yml", "-d", folder / "site"]
