@@ -6,9 +6,9 @@ Besides requirements.txt it needs npm, and TF.js' converter in an environment of
 
     python3.11 -m venv .venv-tfjs && .venv-tfjs/bin/pip install tensorflowjs==4.22.0 ydf==0.11.0
 
-It writes, beside itself unless `--out` says where: `model.js`, the converted model with a few digits; `tfjs.js`, the
-parts of TF.js that run it; and `answers.json`, the SavedModel's own answers, which tests/docs/play_test.py asks of
-the page too.
+It writes, beside itself unless `--out` says where: `model.js`, the converted model with a few digits;
+`tfjs.js`, the parts of TF.js that run it; and `answers.json`, the SavedModel's own answers, which
+tests/docs/play_test.py asks of the page too.
 """
 
 import argparse
@@ -74,7 +74,9 @@ def converted(served, converter: str) -> dict:
     outputs = {name: f"Identity_{i}" if i else "Identity" for i, name in enumerate(names)}
     topology = written["modelTopology"]
     nodes = graph.with_vectors_only(topology["node"], manifest["weights"])
-    topology["node"], specs, weights = graph.smallest(nodes, manifest["weights"], weights, list(outputs.values()))
+    topology["node"], specs, weights = graph.smallest(
+        nodes, manifest["weights"], weights, list(outputs.values())
+    )
     made = {key: written[key] for key in ("format", "generatedBy", "convertedBy")}
     made |= {"modelTopology": topology, "weightSpecs": specs, "weights": base64.b64encode(weights).decode()}
     return {"graph": made, "outputs": outputs}
@@ -93,7 +95,7 @@ def asked(served, name, **inputs) -> np.ndarray:
 
 
 def digits(served) -> dict:
-    """Returns a test digit of each label, the one whose bits per dimension are the median; and all bits, sorted."""
+    """Returns of each label the test digit of median bits per dimension, and the bits of all, sorted."""
     test = embedded.digits("test")
     labels = np.int32(test.labels)
     bits = asked(served, "bits_per_dim", images=test.images, labels=labels)
@@ -118,7 +120,8 @@ def answers(served, of_each_label) -> dict:
     points = np.linspace(0, 1, 11, dtype=np.float32)
     pairs = [(y, (3 * y + 1) % _N_Y) for y in range(_N_Y)]
     lines = [
-        asked(served, "interpolate", first=digit(a), second=digit(b), points=points[None])[0] for a, b in pairs
+        asked(served, "interpolate", first=digit(a), second=digit(b), points=points[None])[0]
+        for a, b in pairs
     ]
     decoded = asked(served, "decode", latents=latents, labels=labels)
     return {
@@ -135,19 +138,25 @@ def answers(served, of_each_label) -> dict:
         "bits_per_dim": {
             "images": as_text(images),
             "labels": labels.tolist(),
-            "bits_per_dim": asked(served, "bits_per_dim", images=images, labels=labels).astype(float).tolist(),
+            "bits_per_dim": asked(served, "bits_per_dim", images=images, labels=labels)
+            .astype(float)
+            .tolist(),
         },
     }
 
 
 def runtime() -> str:
     """Returns the parts of TF.js as one script, from npm, and its WebAssembly as a data: URL."""
-    scripts = [f"// TF.js {VERSION}: {', '.join(PARTS)}. Apache License 2.0, in LICENSE-tfjs.txt beside this file."]
+    scripts = [
+        f"// TF.js {VERSION}: {', '.join(PARTS)}. Apache License 2.0, in LICENSE-tfjs.txt beside this file."
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for part in PARTS:
-            subprocess.run(["npm", "pack", "--silent", f"@tensorflow/{part}@{VERSION}"], cwd=folder, check=True)
-            with tarfile.open(pathlib.Path(folder) / f"tensorflow-{part}-{VERSION}.tgz") as package:
-                read = lambda name, package=package: package.extractfile(f"package/dist/{name}").read()
+            subprocess.run(
+                ["npm", "pack", "--silent", f"@tensorflow/{part}@{VERSION}"], cwd=folder, check=True
+            )
+            with tarfile.open(pathlib.Path(folder) / f"tensorflow-{part}-{VERSION}.tgz") as file:
+                read = lambda name, file=file: file.extractfile(f"package/dist/{name}").read()
                 script = read(f"{part.replace('tfjs', 'tf')}.es2017.min.js").decode()
                 # Its source map isn't here.
                 scripts += [line for line in script.splitlines() if not line.startswith("//# sourceMapping")]
@@ -164,7 +173,7 @@ def main():
     given = parser.parse_args()
     served = tf.saved_model.load(given.export)
     shown = digits(served)
-    model = json.dumps(converted(served, given.converter) | shown, separators=(",", ":"))
+    model = json.dumps(converted(served, given.converter) | shown, sort_keys=True, separators=(",", ":"))
     (given.out / "tfjs.js").write_text(runtime())
     (given.out / "model.js").write_text(f"const glowModel={model};\n")
     (given.out / "answers.json").write_text(json.dumps(answers(served, shown["digits"])) + "\n")

@@ -12,10 +12,10 @@ _BYTES = {"float32": 4, "int32": 4, "bool": 1}
 
 
 def smallest(nodes: list[dict], specs: list[dict], weights: bytes, outputs: list[str]):
-    """Returns nodes, specs and weights that compute the same outputs: equal nodes are one, others are left out.
+    """Returns nodes, specs and weights of the same outputs: equal nodes are one, unneeded ones are left out.
 
-    Names become short, but for placeholders and outputs. No node has effects beside its value, so that control
-    inputs, which only say what must run before, go.
+    Names become short, but for those of placeholders and outputs. No node has effects beside its value: so
+    control inputs, which only say what must run before, go.
 
     Args:
         nodes: of `modelTopology` in a model.json.
@@ -27,11 +27,11 @@ def smallest(nodes: list[dict], specs: list[dict], weights: bytes, outputs: list
     nodes = {node["name"]: node for node in nodes}
     spec_of = {spec["name"]: spec for spec in specs}
     inputs = {name: [i for i in node.get("input", []) if i[0] != "^"] for name, node in nodes.items()}
-    needed, open_ = set(), list(outputs)
+    needed, open_ = {}, list(outputs)  # A dict, not a set, for an order that is always the same.
     while open_:
         name = open_.pop()
         if name not in needed:
-            needed.add(name)
+            needed[name] = None
             open_ += map(_node, inputs[name])
     order = graphlib.TopologicalSorter({name: map(_node, inputs[name]) for name in needed}).static_order()
 
@@ -55,7 +55,8 @@ def smallest(nodes: list[dict], specs: list[dict], weights: bytes, outputs: list
 def with_vectors_only(nodes: list[dict], specs: list[dict]) -> list[dict]:
     """Returns nodes in which no convolution adds more than a vector, as TF.js' WebAssembly wants it.
 
-    The converter gives a convolution whatever constant is added after it, a map too; here that is a node again.
+    The converter gives a convolution whatever constant is added after it, a map too; here that is a node of
+    its own again.
     """
     ranks = {spec["name"]: len(spec["shape"]) for spec in specs}
     apart = []
@@ -63,12 +64,12 @@ def with_vectors_only(nodes: list[dict], specs: list[dict]) -> list[dict]:
         if node["op"] != "_FusedConv2D" or ranks[node["input"][2]] == 1:
             apart.append(node)
             continue
-        of_conv, of_sum = (("strides", "padding", "data_format", "dilations", "explicit_paddings", "T"), ("T",))
+        of_conv = ("strides", "padding", "data_format", "dilations", "explicit_paddings", "T")
         assert node["attr"]["fused_ops"]["list"]["s"] == [base64.b64encode(b"BiasAdd").decode()]
         image, kernel, added, *control = node["input"]
         conv = {"name": f"{node['name']}/conv", "op": "Conv2D", "input": [image, kernel, *control]}
         total = {"name": node["name"], "op": "AddV2", "input": [conv["name"], added]}
-        for new, names in ((conv, of_conv), (total, of_sum)):
+        for new, names in ((conv, of_conv), (total, ("T",))):
             apart.append(new | {"attr": {name: node["attr"][name] for name in names if name in node["attr"]}})
     return apart
 
