@@ -278,6 +278,16 @@ def test_on_a_telephone(browser, site):
     page.close()
 
 
+@pytest.mark.parametrize("name", ["tfjs.js", "model.js"])
+def test_a_file_that_cant_be_read_is_told(browser, site, name):
+    page = browser.new_page()
+    page.route(f"**/{name}", lambda route: route.abort())
+    page.goto((site / "index.html").as_uri())
+    page.get_by_role("status").get_by_text("can't be run here").wait_for()
+    assert f"{name} can't be read" in page.locator(".play-status").inner_text()
+    page.close()
+
+
 MOVE = """async name => {
   const slider = document.querySelector(`.play [name=${name}]`), times = [];
   for (let i = 0; i < 20; i++) {
