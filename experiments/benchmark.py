@@ -142,7 +142,7 @@ def _measure(groups, rounds):
 
 
 def quick(rounds: int) -> tuple[str, dict]:
-    """Measures a part; returns the table and its numbers, `columns`."""
+    """Measures a few models in a few tasks; returns the table and the results by column."""
     names = {
         "train K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT, "Glow, reverse, mixed_bfloat16", "tfb.Glow"],
         "log_prob K=8 W=128 B=16": [CONVOLUTIONS, DEFAULT],
@@ -157,25 +157,27 @@ def main(argv):
         for name in (CONVOLUTIONS, DEFAULT):
             print(f"{name}, train K=8 W=128 B=16\n{profile.table(TRAIN8 | MODELS[name])}\n")
         return
-    if FLAGS.quick:
-        measured = {"quick": quick(FLAGS.rounds)}
-    else:
-        measure_part = dict(one_core=one_core, depth=depth, cores=cores, shares=shares, memory=memory)
-        measured = {part: measure_part[part](FLAGS.rounds) for part in PARTS if part in FLAGS.part}
-    text = "\n\n".join(table for table, _ in measured.values())
-    print(text)
-    if FLAGS.out:
-        out = pathlib.Path(FLAGS.out)
-        out.mkdir(parents=True, exist_ok=True)
-        numbers = {part: results for part, (_, results) in measured.items()}
-        (out / "benchmark.md").write_text(text + "\n")
-        (out / "benchmark.json").write_text(json.dumps(numbers, indent=1) + "\n")
-        if "depth" in numbers:
-            tables.plot(numbers["depth"]["sweep"], out / "benchmark.png")
-        if "cores" in numbers:
-            tables.plot_cores(numbers["cores"]["sweep"], out / "cores.png")
-        if "memory" in numbers:
-            tables.plot_memory(numbers["memory"], out / "memory.png")
+    measures = dict(quick=quick, one_core=one_core, depth=depth, cores=cores, shares=shares, memory=memory)
+    measured = {}
+    for part in ("quick",) if FLAGS.quick else [part for part in PARTS if part in FLAGS.part]:
+        measured[part] = measures[part](FLAGS.rounds)
+        print(measured[part][0] + "\n", flush=True)
+        if FLAGS.out:
+            _write(measured, pathlib.Path(FLAGS.out))  # After each part: the next may take half an hour.
+
+
+def _write(measured, out):
+    """Writes the tables, the numbers and the pictures of the parts that have been measured."""
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = {part: results for part, (_, results) in measured.items()}
+    (out / "benchmark.md").write_text("\n\n".join(table for table, _ in measured.values()) + "\n")
+    (out / "benchmark.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    if "depth" in numbers:
+        tables.plot_depths(numbers["depth"]["sweep"], out / "benchmark.png")
+    if "cores" in numbers:
+        tables.plot_cores(numbers["cores"]["sweep"], out / "cores.png")
+    if "memory" in numbers:
+        tables.plot_memory(numbers["memory"], out / "memory.png")
 
 
 if __name__ == "__main__":

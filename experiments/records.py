@@ -59,8 +59,9 @@ def main(argv):
         source = records_sources.Folder(FLAGS.images, FLAGS.split, form, FLAGS.skip_corrupt)
     else:
         source = records_sources.Tfds(FLAGS.tfds, FLAGS.tfds_dir, FLAGS.split, form, FLAGS.download)
-    plan = {name: FLAGS[name].value for name in ("images", "tfds", "image_size", "shard_size")}
+    plan = {name: FLAGS[name].value for name in ("tfds", "image_size", "shard_size")}
     plan["smaller_side"] = side
+    plan |= {"folder": str(pathlib.Path(FLAGS.images).resolve())} if FLAGS.images else {}
     # Only what isn't as it always was: the plan of records that are there is compared.
     plan |= {"n_channels": 1} if FLAGS.n_channels == "1" else {}
     plan |= {"classes": source.classes} if source.classes else {}

@@ -8,8 +8,8 @@ A row has ten images; with labels, image i of a row has label i mod n_y, or the 
 temperatures make one block of rows each, in the order given; the same latents, scaled. A .gif shows the
 blocks one after the other.
 
-A run with --context lowres:K makes small pictures larger, one a column: test images that were made smaller,
-or
+A run with --context lowres:K makes small pictures larger, one per column: test images that were made
+smaller, or
 
     python -m experiments.sample --logdir logs/larger --context_images small.png,pictures/
 """

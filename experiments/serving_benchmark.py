@@ -43,7 +43,7 @@ def initialized(config: glow_tf.GlowConfig) -> glow_tf.Glow:
 
 
 def alternate(calls: dict, n: int) -> dict[str, float]:
-    """Returns the median seconds of each call; they take turns, so that both see the same machine."""
+    """Returns the median seconds of each call; they take turns, so that all see the same machine."""
     seconds = {name: [] for name in calls}
     for call in calls.values():
         for _ in range(5):  # Tracing, and the first runs' optimisation.

@@ -37,18 +37,24 @@ def at_level(shape, height: int, width: int) -> tuple[int, ...]:
     return height, width, channels * max(1, h // height) * max(1, w // width)
 
 
-def weight_shape(shape, out: int) -> tuple[int, ...]:
-    """Returns the shape of W, with `out` outputs, for a context of the shape that `at_level` returned."""
-    return (shape[0], out) if len(shape) == 1 else (1, 1, shape[2], out)
-
-
 def weight(shape, out: int) -> dict:
-    """Returns the initial W as {"context_W": zeros}, or {} if there is no context, of the shape ()."""
-    return {"context_W": np.zeros(weight_shape(shape, out), np.float32)} if len(shape) else {}
+    """Returns the initial W, with `out` outputs, by its name.
+
+    Args:
+        shape: of the context, as `at_level` returns it.
+        out: int.
+
+    Returns:
+        {"context_W": zeros [C, out] or [1, 1, C', out]}; {} for the shape (), without a context.
+    """
+    if not len(shape):
+        return {}
+    inputs = shape if len(shape) == 1 else (1, 1, shape[2])
+    return {"context_W": np.zeros([*inputs, out], np.float32)}
 
 
 def wanted_shape(w, out) -> list:
-    """Returns the shape that W must have, for `shapes.require_shapes`, by its rank."""
+    """Returns the shape that W must have, for `shapes.require_shapes`: whose, its number of axes says."""
     return [1, 1, None, out] if w.shape.rank == 4 else [None, out]
 
 
@@ -136,11 +142,23 @@ def with_context(x, n: int, context, ndims: int):
 
 
 def with_flat_context(x, n: int, context, ndims: int):
-    """Returns the same, but the context as one batch, [N, C] or [N, h, w, C]."""
+    """Returns what `with_context` does, but the context as one batch, [N, C] or [N, h, w, C]."""
     event = None if context.shape.rank is None else context.shape[-ndims:]
     x, context = with_context(x, n, context, ndims)
     context = as_batch(context, ndims)
     return x, context if event is None else told_shape(context, [None, *event])
+
+
+def prepared(name: str, x, n: int, context, ndims: int | None, dtype):
+    """Returns what `with_flat_context` does, of a context that isn't checked yet; of none, x and None.
+
+    The arguments are those of `checked` and `with_context`.
+
+    Raises:
+        ValueError: as `checked` and `with_context`.
+    """
+    context = checked(name, context, dtype, ndims)
+    return (x, None) if context is None else with_flat_context(x, n, context, ndims)
 
 
 def _batch(x, n):

@@ -12,13 +12,13 @@ from glow_tf import inputs, quantization, threads
 from glow_tf.bijectors import GlowStep, MultiScale, Scan, SplitPrior, Squeeze, TopPrior
 from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.bijectors.glow_step import step_variables
-from glow_tf.config import COUPLINGS, GlowConfig
+from glow_tf.config import GlowConfig
 from glow_tf.kernels.glow_step import GlowStepKernel
-from glow_tf.layers import LOGSCALE_FACTOR, problems
+from glow_tf.layers import LOGSCALE_FACTOR, without_scale
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
-__all__ = ["COUPLINGS", "Glow", "GlowConfig"]
+__all__ = ["Glow", "GlowConfig"]
 
 
 class Glow(tf.Module):
@@ -192,14 +192,13 @@ class Glow(tf.Module):
             name=name,
         )
 
-    def _base(self, labels, context, temperature):
-        scale = inputs.temperature(temperature, self._dtype)
+    def _batch_shape(self, scale, labels, context):
+        """Returns the batch shape of a distribution, as far as it is known, and as a tensor."""
         static, batch = scale.shape, tf.shape(scale)
         others = {} if labels is None else {"labels": (labels.shape, tf.shape(labels))}
         if context is not None:
             n = len(self.config.context_shape)
-            of_context = tf.TensorShape(context.shape)[:-n], tf.shape(context)[:-n]
-            others["contexts"] = of_context
+            others["contexts"] = tf.TensorShape(context.shape)[:-n], tf.shape(context)[:-n]
         for name, (its_static, its_batch) in others.items():
             try:
                 static = tf.broadcast_static_shape(static, its_static)
@@ -210,6 +209,12 @@ class Glow(tf.Module):
                     else f"Labels of shape {labels.shape} don't fit contexts of shape {its_static}."
                 ) from error
             batch = tf.broadcast_dynamic_shape(batch, its_batch)
+        return static, batch
+
+    def _base(self, labels, context, temperature):
+        """Returns the distribution of the latents, whose scale is the temperature."""
+        scale = inputs.temperature(temperature, self._dtype)
+        static, batch = self._batch_shape(scale, labels, context)
 
         def part(event):
             shape = [*static, *event]
@@ -218,7 +223,7 @@ class Glow(tf.Module):
                 scale = inputs.temperature(temperature, self._dtype)[..., None, None, None]
                 return tf.ensure_shape(tf.broadcast_to(scale, tf.concat([batch, event], 0)), shape)
 
-            if isinstance(temperature, (tf.Variable, tfp.util.DeferredTensor)):
+            if may_change(temperature):
                 parts = tfp.util.DeferredTensor(temperature, latent_scale, dtype=self._dtype, shape=shape)
             else:
                 parts = latent_scale(scale)
@@ -315,17 +320,15 @@ class Glow(tf.Module):
         if not tf.size(x):
             raise ValueError(f"Data-dependent initialisation needs images, got none: shape {x.shape}.")
         self._warn_of_one_bin(images)
-        initialized = [
-            (level, key) for level in self.levels for key in level if key.endswith(("_b", "_logs"))
-        ]
+        initialized = [(level, key) for level in self.levels for key in GlowStep.data_dependent_keys]
         before = [tf.identity(level[key]) for level, key in initialized]
         self._initialize(x, context)
-        problem = self._initialization_problem()
-        if problem:
+        fault = self._initialization_fault()
+        if fault:
             for (level, key), value in zip(initialized, before, strict=True):
                 level[key].assign(value)
             raise ValueError(
-                f"Data-dependent initialisation from {x.shape[0]} images: {problem} The model is as it was."
+                f"Data-dependent initialisation from {x.shape[0]} images: {fault} The model is as it was."
             )
 
     def _warn_of_one_bin(self, images):
@@ -339,13 +342,13 @@ class Glow(tf.Module):
                 stacklevel=3,
             )
 
-    def _initialization_problem(self) -> str | None:
+    def _initialization_fault(self) -> str | None:
         """Returns what is wrong with the first normalisation, in the flow's order, that has no scale."""
         for level, variables in enumerate(self.levels):
             for step in range(self.config.depth):
                 for name in ("actnorm", "l_1", "l_2"):
                     b, logs = (variables[f"{name}_{key}"][step].numpy() for key in ("b", "logs"))
-                    for what, wrong in problems(b, logs).items():
+                    for what, wrong in without_scale(b, logs).items():
                         if wrong.any():
                             return (
                                 f"the values that {name} of level {level}, step {step}, normalises {what} in "

@@ -116,15 +116,15 @@ def actnorm_statistics(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return b, -tf.math.log(deviation + _EPSILON) / LOGSCALE_FACTOR
 
 
-def problems(b, logs) -> dict[str, np.ndarray]:
-    """Returns where there is no scale that gives the values unit variance, by what is wrong with them.
+def without_scale(b, logs) -> dict[str, np.ndarray]:
+    """Returns which values no scale gives unit variance, by what is wrong with them.
 
     Args:
         b: float [..., C], what `actnorm_statistics` returned.
         logs: the same.
 
     Returns:
-        A dict, words -> bool [..., C].
+        A dict from words, such as "don't differ", to bool [..., C].
     """
     b, logs = np.asarray(b, np.float64), np.asarray(logs, np.float64)
     return {

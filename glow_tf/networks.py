@@ -13,8 +13,8 @@ def network_initial_values(
 ) -> dict:
     """Returns new parameters of a coupling network, float32 arrays by name.
 
-    The kernels of the first two convolutions are N(0, 0.05); everything else is zero, `l_1_context_W` among
-    it, which there is with a context: (C,), or (h, w, C) at the size of the images.
+    The kernels of the first two convolutions are N(0, 0.05); everything else is zero. With a context, (C,) or
+    (h, w, C) at the size of the images, that includes its weight, `l_1_context_W`.
     """
     normal = lambda *shape: rng.normal(0.0, 0.05, shape).astype(np.float32)
     zeros = lambda *shape: np.zeros(shape, np.float32)
@@ -128,7 +128,7 @@ class CouplingNetwork(tf.Module):
                 is missing, isn't wanted, or doesn't fit.
         """
         require_event(self.name, x, 3, self.in_channels)
-        x, context = self._with_context(x, context)
+        x, context = contexts.prepared(self.name, x, 3, context, self.context_ndims, x.dtype)
         weights = {k: tf.cast(v, self.compute_dtype) for k, v in self.weights.items()}
         h = tf.cast(as_batch(x, 3, self.in_channels), self.compute_dtype)
         context = None if context is None else tf.cast(context, self.compute_dtype)
@@ -142,13 +142,6 @@ class CouplingNetwork(tf.Module):
             h if x.shape.rank is None else told_shape(h, [*x.shape[:-1], self.weights["l_last_W"].shape[-1]])
         )
 
-    def _with_context(self, x, context):
-        """Returns x, with the batch axes of the context too, and the context, as a batch [N, ...]."""
-        context = contexts.checked(self.name, context, x.dtype, self.context_ndims)
-        if context is None:
-            return x, None
-        return contexts.with_flat_context(x, 3, context, self.context_ndims)
-
     def data_dependent_values(self, x, context=None) -> dict:
         """Returns the values of `b` and `logs` that data-dependent initialisation gives both actnorms.
 
@@ -160,7 +153,7 @@ class CouplingNetwork(tf.Module):
             dict with the keys l_1_b, l_1_logs, l_2_b, l_2_logs.
         """
         require_event(self.name, x, 4, self.in_channels)
-        h, context = self._with_context(x, context)
+        h, context = contexts.prepared(self.name, x, 3, context, self.context_ndims, x.dtype)
         weights, values = {k: tf.convert_to_tensor(v) for k, v in self.weights.items()}, {}
         for layer in ("l_1", "l_2"):
             h = _convolution(layer, weights, h, context)

@@ -48,8 +48,8 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the checkpoint doesn't fit; the message lists every variable that is missing,
             misshaped, of another type, not finite or left over by the original's name. Or if it is cut or
-            damaged, the folder holds several, or its path has a character that TensorFlow can't read. Or if
-            the model is conditioned on a context, as none of the original's is.
+            damaged, or the folder holds several. Or if the model is conditioned on a context, as none of the
+            original's is.
     """
     require_a(Glow, "model", model)
     if model.config.context_shape:
@@ -58,8 +58,6 @@ def restore(model: Glow, path: str, *, average: bool = False) -> None:
             f"the shape {model.config.context_shape}."
         )
     path = _prefix(path)
-    if re.search(r"[\[\\]", path):  # TensorFlow takes it for a pattern.
-        raise ValueError(f"TensorFlow can't read a checkpoint with [ or \\ in its path; rename {path!r}.")
     try:
         _restore(model, path, average)
     except _UNREADABLE as error:

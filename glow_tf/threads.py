@@ -59,7 +59,7 @@ def use_cores(n: int | None = None, replicas: int = 1) -> int:
 
 
 def n_shares() -> int:
-    """Returns how many shares a batch has: 1, unless `use_cores` says more, and where nothing is traced."""
+    """Returns how many shares a batch has: where a tf.function is traced, what `use_cores` said; else 1."""
     return 1 if tf.executing_eagerly() else _n_shares
 
 

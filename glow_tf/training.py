@@ -97,7 +97,7 @@ class GlowModel(tf_keras.Model):
         global_batch_size: int | None = None,
         **kwargs,
     ):
-        """Makes the model.
+        """The weights are the Glow's: they aren't copied.
 
         Args:
             glow: what is trained.
@@ -198,6 +198,24 @@ class GlowModel(tf_keras.Model):
             loss = tf.reduce_sum(loss) / tf.cast(n_examples, losses.dtype)
         return losses, tape.gradient(loss, self.trainable_variables)
 
+    def _losses_and_gradients_of_parts(self, parts, batch, weights, n_examples):
+        """Returns the same, computed part by part: gradients of the parts are added up."""
+        unconnected = set()
+
+        def compute(part, real):
+            *part, part_weights = part
+            part_weights = tf.where(real, part_weights, 0)
+            losses, gradients = self._losses_and_gradients(*part, part_weights, n_examples)
+            unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
+            return [z if g is None else g for z, g in zip(zeros, gradients, strict=True)], losses
+
+        zeros = [tf.zeros(v.shape, v.dtype) for v in self.trainable_variables]
+        weights = tf.ones(tf.shape(batch[0])[:1]) if weights is None else weights
+        gradients, losses = parts.run(
+            compute, [*batch, weights], zeros, len(STATISTICS), self.glow.config.variable_dtype
+        )
+        return losses, [None if i in unconnected else gradient for i, gradient in enumerate(gradients)]
+
     def _update_means(self, losses, weights):
         for mean, values in zip(self.metrics, tf.unstack(losses), strict=True):
             mean.update_state(values, weights)
@@ -216,26 +234,11 @@ class GlowModel(tf_keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         n_examples = self.global_batch_size or _n_examples(batch[0]) * replicas
         parts, batch = self._divided(*batch)
-        variables = self.trainable_variables
         if parts is None:
             losses, gradients = self._losses_and_gradients(*batch, weights, n_examples)
         else:
-            unconnected = set()
-
-            def compute(part, real):
-                *part, part_weights = part
-                part_weights = tf.where(real, part_weights, 0)
-                losses, gradients = self._losses_and_gradients(*part, part_weights, n_examples)
-                unconnected.update(i for i, gradient in enumerate(gradients) if gradient is None)
-                return [z if g is None else g for z, g in zip(zeros, gradients, strict=True)], losses
-
-            zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
-            ones = tf.ones(tf.shape(batch[0])[:1]) if weights is None else weights
-            gradients, losses = parts.run(
-                compute, [*batch, ones], zeros, len(STATISTICS), self.glow.config.variable_dtype
-            )
-            gradients = [None if i in unconnected else gradient for i, gradient in enumerate(gradients)]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            losses, gradients = self._losses_and_gradients_of_parts(parts, batch, weights, n_examples)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._update_means(losses, weights)
 
     def test_step(self, data):
@@ -272,7 +275,7 @@ class GlowModel(tf_keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes the model, and its Glow, of what `get_config` returned."""
+        """Returns a model, and a Glow of its own, of what `get_config` returned."""
         del custom_objects
         return cls(**config | dict(glow=Glow(GlowConfig(**config["glow"]))))
 
@@ -336,7 +339,7 @@ class StopOnNotFinite(tf_keras.callbacks.Callback):
     """Stops a training whose loss isn't finite, which Keras' `fit` would go on with, or explodes."""
 
     def __init__(self, limit: float = math.inf, patience: int = 20, first_step: int = 0):
-        """Makes the callback.
+        """Nothing is seen yet.
 
         Args:
             limit: float, bits per dimension. A loss above it in `patience` steps in a row explodes; a
@@ -383,7 +386,7 @@ class ProgressBar(tf_keras.callbacks.Callback):
     """A progress bar per epoch, with bits per dimension and images per second."""
 
     def __init__(self, batch_size: int, disable: bool = False):
-        """Makes the bar for batches of `batch_size` images, all replicas together; `disable` shows none."""
+        """`batch_size` counts the images of all replicas together; `disable` shows no bar."""
         super().__init__()
         self._batch_size = batch_size
         self._disable = disable

@@ -1,4 +1,4 @@
-"""What was measured, as tables in Markdown and as a picture."""
+"""What was measured, as tables in Markdown and as pictures."""
 
 import contextlib
 import pathlib
@@ -51,7 +51,7 @@ def of_depths(sweep: dict[int, dict], large: dict[int, dict]) -> str:
             f"{activations(sweep[depth][name], large[depth][name]):.2f}" if depth in large else ""
             for depth in sweep
         ]
-        rows.append([f"activations per image, MB: {name}", *cells])
+        rows.append([f"activations per image, MiB: {name}", *cells])
     return _markdown(rows)
 
 
@@ -110,7 +110,7 @@ def _seconds(result):
     return statistics.median(result["seconds"])
 
 
-def plot(sweep: dict[int, dict], file: pathlib.Path):
+def plot_depths(sweep: dict[int, dict], file: pathlib.Path):
     """Draws time and memory against the depth."""
     title = "32x32x3, three levels, width 128, batch 16, float32, one core"
     with _figure(file, title, ncols=2, figsize=(10, 4)) as (times, memory):

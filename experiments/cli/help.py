@@ -22,7 +22,7 @@ _groups: dict[str, str] = {}
 
 
 def set_group(name: str, group: str) -> None:
-    """Says in which group a flag is shown; one that isn't said is with the data or the run, by its file."""
+    """Says in which group a flag is shown; unless said, it is with the data or the run, by its file."""
     _groups[name] = group
 
 
@@ -62,19 +62,13 @@ class _HelpShort(_Help):
 def text(first: str | None) -> str:
     """Returns what --help shows, the command's docstring and its flags; `first` as in `define`."""
     own = sys.argv[0]
-    of_project = {
-        name: FLAGS.find_module_defining_flag(name)
-        for name in FLAGS
-        if FLAGS[name].name == name  # Not by its short name.
-    }
-    of_project = {
-        name: module
-        for name, module in of_project.items()
-        if (module.startswith("experiments.") or module == own) and name not in ("help", "helpshort")
-    }
-    first = [name for name, module in of_project.items() if module == own] if first is None else first.split()
+    names = (name for name in FLAGS if FLAGS[name].name == name)  # Once, not by a short name too.
+    modules = {name: FLAGS.find_module_defining_flag(name) for name in names}
+    first = [name for name, module in modules.items() if module == own] if first is None else first.split()
     groups = {group: [] for group in TITLES} | {"first": first}
-    for name, module in of_project.items():
+    for name, module in modules.items():
+        if not (module.startswith("experiments.") or module == own) or name in ("help", "helpshort"):
+            continue
         group = _groups.get(name, "data" if module.startswith("experiments.data.") else "run")
         if name not in first and group != HIDDEN:
             groups[group].append(name)

@@ -23,7 +23,8 @@ def write(source, folder: pathlib.Path, plan: dict, skip_corrupt: bool = False) 
     Args:
         source: has a length and `examples(first, last)`.
         folder: of the split.
-        plan: what is written, which a later call must repeat to go on; has image_size and shard_size.
+        plan: what is written, which a later call must repeat to go on; has image_size and shard_size, and
+            gets `images`, how many there are.
         skip_corrupt: whether images that can't be used are left out, with a warning.
 
     Returns:
@@ -77,7 +78,8 @@ def _check_plan(folder, plan, paths):
     others = sorted(set(folder.glob(f"*-{file.stem}-s-*.tfrecords")) - set(paths))
     if file.exists():
         old = _read_plan(file)
-        if old != plan:
+        # Plans of earlier versions have no `folder`.
+        if old != {key: value for key, value in plan.items() if key in old or key != "folder"}:
             raise UsageError(
                 f"{folder} holds records of {old}, not of {plan}. Give another --data_dir; nothing is "
                 "overwritten."

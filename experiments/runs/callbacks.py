@@ -175,8 +175,8 @@ class SampleGrids:
 
         Args:
             run: what is trained.
-            images: uint8 [N, H, W, C], and
-            labels: int [N], of the test set: what columns are conditioned on, if that is images.
+            images: uint8 [N, H, W, C], of the test set: what columns are conditioned on, if that is images.
+            labels: int [N], theirs.
         """
         self._run, self._test = run, (images, labels)
         self._board = Summaries(run, "samples")

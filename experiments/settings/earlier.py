@@ -1,7 +1,7 @@
 """Runs that were begun before hps.json had `world_size`: their replicas were what the workers are now.
 
 What they kept tells how many: n_train images are `train_its` steps of n_batch_train images on each. Where
-several numbers make as many steps, which takes fewer steps an epoch than replicas, train.txt has what a step
+several numbers make as many steps, which takes fewer steps per epoch than replicas, train.txt has what a step
 processed.
 """
 

@@ -12,8 +12,8 @@ from experiments.data import contexts
 from experiments.data.problems import PROBLEMS
 from experiments.settings import flags
 from experiments.settings.flags import derived, flag
+from glow_tf.bijectors.affine_coupling import COUPLINGS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
-from glow_tf.glow import COUPLINGS
 
 # A flag in each group of --help.
 data = functools.partial(flag, group="data")

@@ -20,7 +20,7 @@ def _count(config):
 
 def multiplications(config: glow_tf.GlowConfig) -> int:
     """Returns the multiply-adds of the coupling networks' convolutions for one image, forward."""
-    outputs = 1 if config.flow_coupling == "additive" else 2
+    outputs = 1 if config.additive else 2
     total = 0
     for rows, columns, half in _levels(config):
         weights = 9 * half * config.width + config.width**2 + 9 * config.width * outputs * half

@@ -1,11 +1,7 @@
 """How the bijectors hold their parameters."""
 
-import numbers
-
 import tensorflow as tf
 import tensorflow_probability as tfp
-
-from glow_tf.inputs import require_int
 
 
 def may_change(value) -> bool:
@@ -39,14 +35,8 @@ def common_dtype(values, default=tf.float32) -> tf.DType:
 
 
 def require_all_or_none(name: str, **parameters):
-    """Raises a ValueError if some, but not all of the named parameters are given."""
+    """Returns whether the named parameters are given; raises a ValueError if only some of them are."""
     missing = [key for key, value in parameters.items() if value is None]
     if missing and len(missing) < len(parameters):
         raise ValueError(f"{name} takes all of {sorted(parameters)} or none of them; missing: {missing}.")
     return not missing
-
-
-def require_positive_int(name: str, value):
-    """Returns `value` as an int, which a float such as 3.0 may be too; raises a ValueError for others."""
-    whole = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value % 1 == 0
-    return require_int(name, int(value) if whole else value, 1)

@@ -3,13 +3,9 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._parameters import (
-    as_parameter,
-    common_dtype,
-    require_all_or_none,
-    require_positive_int,
-)
-from glow_tf.layers import LOGSCALE_FACTOR, actnorm_statistics, problems
+from glow_tf.bijectors._parameters import as_parameter, common_dtype, require_all_or_none
+from glow_tf.inputs import require_int
+from glow_tf.layers import LOGSCALE_FACTOR, actnorm_statistics, without_scale
 from glow_tf.shapes import at_each_channel, common_channels, require_event, require_shapes
 
 tfb = tfp.bijectors
@@ -75,7 +71,7 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         parameters = dict(locals())
         with tf.name_scope(name):
             if not require_all_or_none("ActNorm", b=b, logs=logs):
-                n_channels = require_positive_int("n_channels", n_channels)
+                n_channels = require_int("n_channels", n_channels, 1)
                 b = tf.Variable(tf.zeros([n_channels], dtype), name="b")
                 logs = tf.Variable(tf.zeros([n_channels], dtype), name="logs")
             self.b = as_parameter(b, dtype)
@@ -121,7 +117,7 @@ class ActNorm(tfb.AutoCompositeTensorBijector):
         require_event(self.name, x, 1, self._n_channels)
         b, logs = actnorm_statistics(x)
         if tf.executing_eagerly():
-            for what, wrong in problems(b, logs).items():
+            for what, wrong in without_scale(b, logs).items():
                 if wrong.any():
                     raise ValueError(
                         f"ActNorm can't be initialised: the values {what} in {wrong.sum()} of {wrong.size} "

@@ -89,11 +89,13 @@ class AffineCoupling(OnePassBijector):
             name: of the bijector.
 
         Raises:
-            TypeError: if `network` can't be called.
+            TypeError: if `network` can't be called; nor `log_scale`, unless it is `additive`.
         """
         parameters = dict(locals())
         if not callable(network):
             raise TypeError(f"network must be callable, got {network!r}.")
+        if not (additive or callable(log_scale)):
+            raise TypeError(f"log_scale must be callable, got {log_scale!r}.")
         with tf.name_scope(name):
             self._network = network
             self._additive = bool(additive)

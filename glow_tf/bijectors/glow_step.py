@@ -5,11 +5,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import as_parameter, require_positive_int
+from glow_tf.bijectors._parameters import as_parameter
 from glow_tf.bijectors._parts import context_kwargs
 from glow_tf.bijectors.actnorm import ActNorm
 from glow_tf.bijectors.affine_coupling import COUPLINGS, LOG_SCALES, AffineCoupling
 from glow_tf.bijectors.invertible_1x1_conv import Invertible1x1Conv, random_orthogonal
+from glow_tf.inputs import require_int
 from glow_tf.layers import actnorm_statistics
 from glow_tf.networks import CouplingNetwork, network_initial_values
 from glow_tf.shapes import n_channels_of, require_shapes
@@ -127,10 +128,10 @@ class GlowStep(OnePassBijector):
     @staticmethod
     def initial_values(n_channels, width, permutation, additive, rng, context_shape=()) -> dict:
         """Returns new parameters of one step, arrays by name, before data-dependent initialisation."""
-        c = require_positive_int("n_channels", n_channels)
+        c = require_int("n_channels", n_channels, 1)
         if c < 2:
             raise ValueError(f"GlowStep needs at least 2 channels, got {c}.")
-        width = require_positive_int("width", width)
+        width = require_int("width", width, 1)
         values = {"actnorm_b": np.zeros(c, np.float32), "actnorm_logs": np.zeros(c, np.float32)}
         if permutation == "invconv":
             values["invconv_W"] = random_orthogonal(c, rng).astype(np.float32)

@@ -7,13 +7,8 @@ import scipy.linalg
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from glow_tf.bijectors._parameters import (
-    as_parameter,
-    common_dtype,
-    may_change,
-    require_all_or_none,
-    require_positive_int,
-)
+from glow_tf.bijectors._parameters import as_parameter, common_dtype, may_change, require_all_or_none
+from glow_tf.inputs import require_int
 from glow_tf.layers import inverse_matrix, log_abs_det
 from glow_tf.shapes import at_each_channel, n_channels_of, require_event, require_shapes
 
@@ -173,7 +168,7 @@ class Invertible1x1Conv(tfb.AutoCompositeTensorBijector):
 
     @staticmethod
     def _orthogonal(n_channels, seed):
-        n_channels = require_positive_int("n_channels", n_channels)
+        n_channels = require_int("n_channels", n_channels, 1)
         return random_orthogonal(n_channels, np.random.default_rng(seed))
 
     @staticmethod

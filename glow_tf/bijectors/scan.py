@@ -230,7 +230,7 @@ class Scan(OnePassBijector):
         weights, log_det = kernel.fold(stacked, event_shape)
         state = kernel.enter(as_batch(x, n, self._n_channels))
         context = kernel.enter_context(stacked, state, context)
-        parts = loops.segments(self._memory, self._keep_bytes, kernel, state, weights)
-        state, batch_log_det = loops.run(kernel, parts, state, weights, backwards, self._n_shares, context)
+        segments = loops.segments_of(self._memory, self._keep_bytes, kernel, state, weights)
+        state, batch_log_det = loops.run(kernel, segments, state, weights, backwards, self._n_shares, context)
         y = told_shape(tf.reshape(kernel.leave(state), shape), x.shape)
         return y, tf.reshape(batch_log_det, shape[: tf.size(shape) - n]) + log_det

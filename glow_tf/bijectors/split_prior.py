@@ -5,12 +5,8 @@ import tensorflow as tf
 
 from glow_tf import context as contexts
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import (
-    as_parameter,
-    common_dtype,
-    require_all_or_none,
-    require_positive_int,
-)
+from glow_tf.bijectors._parameters import as_parameter, common_dtype, require_all_or_none
+from glow_tf.inputs import require_int
 from glow_tf.layers import conv_zeros, deinterleave
 from glow_tf.shapes import as_batch, image_size, n_channels_of, require_event, require_shapes, told_shape
 
@@ -81,7 +77,7 @@ class SplitPrior(OnePassBijector):
         parameters = dict(locals())
         with tf.name_scope(name):
             if not require_all_or_none("SplitPrior", w=w, b=b, logs=logs):
-                n = require_positive_int("n_channels", n_channels)
+                n = require_int("n_channels", n_channels, 1)
                 w = tf.Variable(np.zeros([3, 3, n // 2 + 1, n]), dtype=dtype, name="w")
                 b = tf.Variable(np.zeros([n]), dtype=dtype, name="b")
                 logs = tf.Variable(np.zeros([n]), dtype=dtype, name="logs")
@@ -131,16 +127,9 @@ class SplitPrior(OnePassBijector):
         h = conv_zeros(batch, tf.convert_to_tensor(self.w), b, tf.convert_to_tensor(self.logs))
         return [told_shape(tf.reshape(part, tf.shape(z1)), z1.shape) for part in deinterleave(h)]
 
-    def _with_context(self, z, context):
-        """Returns z with the batch axes of the context, and the context with those of z, as one batch."""
-        context = contexts.checked(self.name, context, self.dtype, self.context_ndims)
-        if context is None:
-            return z, None
-        return contexts.with_flat_context(z, 3, context, self.context_ndims)
-
     def _forward_and_log_det(self, x, context=None):
         require_event(self.name, x, 3, self._n_channels)
-        x, context = self._with_context(x, context)
+        x, context = contexts.prepared(self.name, x, 3, context, self.context_ndims, self.dtype)
         z1, z2 = tf.split(x, 2, -1)
         mean, logs = self._mean_and_logs(z1, context)
         return [z1, (z2 - mean) * tf.exp(-logs)], -tf.reduce_sum(logs, [-3, -2, -1])
@@ -149,7 +138,7 @@ class SplitPrior(OnePassBijector):
         for part in parts:
             require_event(self.name, part, 3, self._n_channels and self._n_channels // 2)
         z1, eps = parts
-        z1, context = self._with_context(z1, context)
+        z1, context = contexts.prepared(self.name, z1, 3, context, self.context_ndims, self.dtype)
         mean, logs = self._mean_and_logs(z1, context)
         return tf.concat([z1, mean + eps * tf.exp(logs)], -1), -tf.reduce_sum(logs, [-3, -2, -1])
 

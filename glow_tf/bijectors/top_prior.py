@@ -6,7 +6,8 @@ import tensorflow_probability as tfp
 
 from glow_tf import context as contexts
 from glow_tf.bijectors._one_pass import OnePassBijector
-from glow_tf.bijectors._parameters import as_parameter, require_positive_int
+from glow_tf.bijectors._parameters import as_parameter
+from glow_tf.inputs import require_int
 from glow_tf.layers import LOGSCALE_FACTOR, conv_zeros
 from glow_tf.shapes import as_batch, require_event, require_shapes
 
@@ -62,8 +63,8 @@ class TopPrior(OnePassBijector):
         arguments = dict(locals())
         parameters = {k: as_parameter(v, dtype) for k, v in (parameters or {}).items()}
         if "y_emb_W" in parameters and y is None:
-            raise ValueError("This Glow is conditioned on labels (ycond): y is missing.")
-        n = 2 * require_positive_int("n_channels", n_channels)
+            raise ValueError(f"{name} depends on labels (y_emb_W is given): y is missing.")
+        n = 2 * require_int("n_channels", n_channels, 1)
         shapes = {"p_W": [3, 3, n + 1, n], "y_emb_W": [None, n]}
         shapes |= {f"{part}_{key}": [n] for part in ("p", "y_emb") for key in ("b", "logs")}
         parts = [part for part in ("p", "y_emb") if f"{part}_W" in parameters]

@@ -157,6 +157,7 @@ class GlowStepKernel(Kernel):
 
     def forward(self, weights, x, context=None):
         """See `Kernel`; the residuals are both hidden layers and, if the coupling is affine, the scale."""
+        # In an export, the inverse of m follows.
         m, *network = weights[: len(WEIGHTS) + (context is not None)]
         x1, x2 = _parts(_rows(x) @ m, network)
         h, hidden = _network(network, _like(x, x1), context)
@@ -340,12 +341,12 @@ def _parts(rows, network):
 
 
 def _rows(x):
-    """Returns images [..., H, W, C] as [... H W, C]: mixing the channels is one matrix product then."""
+    """Returns images [N, H, W, C] as rows [N H W, C]: mixing the channels is one matrix product then."""
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
 def _like(x, rows):
-    """Returns rows [B * H * W, C] as images of x's height and width."""
+    """Returns rows [N H W, C] as images of x's height and width."""
     y = tf.reshape(rows, [-1, *image_size(x), rows.shape[-1]])
     y.set_shape([None, *x.shape[1:-1], rows.shape[-1]])
     return y

@@ -71,6 +71,10 @@ class Kernel(abc.ABC):
         del x, weights
         return []
 
+    def working_specs(self, x, weights):
+        """Returns the `tf.TensorSpec`s of what is in memory at once while a step is computed, most of all."""
+        return self.residual_specs(x, weights)
+
     def backward(self, weights, x, y, residuals, dy, dlog_det, context=None):
         """Returns the gradient for x, those for the weights, and, if there is a context, the one for it.
 
@@ -163,6 +167,10 @@ class Inverted(Kernel):
         """See `Kernel`."""
         x, log_det, _ = self._kernel.forward(weights, y, context)
         return x, log_det, []
+
+    def working_specs(self, x, weights):
+        """See `Kernel`; the other's, though none of it is a residual."""
+        return self._kernel.working_specs(x, weights)
 
 
 def _per_example(log_det, x):

@@ -1,6 +1,6 @@
 """The loops over a Scan's steps, and what they keep of the forward pass for the gradient.
 
-Two things limit memory: what is kept from step to step, which `segments` says; and that a step of which
+Two things limit memory: what is kept from step to step, which `segments_of` says; and that a step of which
 nothing is kept is computed for as many images at once as `PART_BYTES` have room for.
 """
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from glow_tf.shapes import told_shape
 
-# What of a step's residuals is in memory at once where they aren't kept. More at once is no faster.
+# What computing a step has in memory at once, where none of it is kept. More at once is no faster.
 PART_BYTES = 2**26
 
 
@@ -76,7 +76,7 @@ class Reverse:
 MEMORY = ("store", "recompute", "reverse")
 
 
-def segments(memory: str, keep_bytes: int, kernel, x, weights) -> list[tuple]:
+def segments_of(memory: str, keep_bytes: int, kernel, x, weights) -> list[tuple]:
     """Returns which steps are kept how, a list of (policy, start, stop).
 
     Args:
@@ -96,7 +96,8 @@ def segments(memory: str, keep_bytes: int, kernel, x, weights) -> list[tuple]:
         first_stored = depth - tf.cast(tf.minimum(n_stored, depth), tf.int32)
         return [(Reverse, 0, first_stored), (Store, first_stored, depth)]
     first_stored = max(depth - n_stored, 0)
-    return [part for part in ((Reverse, 0, first_stored), (Store, first_stored, depth)) if part[1] < part[2]]
+    both = (Reverse, 0, first_stored), (Store, first_stored, depth)
+    return [segment for segment in both if segment[1] < segment[2]]
 
 
 def _n_bytes(specs, x):
@@ -109,12 +110,12 @@ def _n_bytes(specs, x):
     return sum(map(n_bytes, specs))
 
 
-def run(kernel, parts, x, weights, backwards: bool = False, n_shares: int = 1, context=None):
+def run(kernel, segments, x, weights, backwards: bool = False, n_shares: int = 1, context=None):
     """Runs all steps.
 
     Args:
         kernel: does one step.
-        parts: what `segments` returned.
+        segments: which steps are kept how; what `segments_of` returned.
         x: float [N, event], as the steps take it.
         weights: list of tensors [depth, ...].
         backwards: whether the last step is the first to run.
@@ -127,7 +128,7 @@ def run(kernel, parts, x, weights, backwards: bool = False, n_shares: int = 1, c
     n = x.shape[0]
     n_shares = n_shares if n is None else max(1, min(n_shares, n))
     contexts = [] if context is None else _shares(context, n_shares)
-    ys, log_dets = _run(kernel, parts, _shares(x, n_shares), contexts, weights, backwards)
+    ys, log_dets = _run(kernel, segments, _shares(x, n_shares), contexts, weights, backwards)
     return _joined(ys), _joined(log_dets)
 
 
@@ -146,7 +147,7 @@ def _joined(shares):
     return shares[0] if len(shares) == 1 else tf.concat(shares, 0)
 
 
-def _run(kernel, parts, shares, contexts, weights, backwards):
+def _run(kernel, segments, shares, contexts, weights, backwards):
     """Runs all steps on shares of a batch; returns lists of the outputs and of the log-dets.
 
     `contexts` are those of the shares, [] if there is none.
@@ -160,7 +161,7 @@ def _run(kernel, parts, shares, contexts, weights, backwards):
         xs, stacked = list(inputs[:n]), inputs[-len(weights) :]
         contexts = [[c] for c in inputs[n : -len(weights)]] or [[] for _ in xs]
 
-        def run_part(policy, start, stop, xs, log_dets):
+        def run_segment(policy, start, stop, xs, log_dets):
             def body(k, xs, log_dets, saved):
                 step = _take(stacked, position(k))
                 results = [_forward(kernel, policy, step, *share) for share in zip(xs, contexts, strict=True)]
@@ -177,16 +178,18 @@ def _run(kernel, parts, shares, contexts, weights, backwards):
             return results
 
         ys, log_dets, saved = xs, [tf.zeros(tf.shape(x)[:1], x.dtype) for x in xs], []
-        for part in parts:
-            ys, log_dets, kept = run_part(*part, ys, log_dets)
+        for segment in segments:
+            ys, log_dets, kept = run_segment(*segment, ys, log_dets)
             saved.append(kept)
 
         def gradient(*upstream):
             dys, dlog_dets = list(upstream[:n]), upstream[n:]
             readable = tf.nest.map_structure(_readable, saved)
-            inverses = kernel.fold_inverse(stacked) if any(part[0] is Reverse for part in parts) else []
+            inverses = (
+                kernel.fold_inverse(stacked) if any(policy is Reverse for policy, _, _ in segments) else []
+            )
 
-            def part_gradient(policy, start, stop, kept, ys, dys, dcontexts, gradients):
+            def segment_gradient(policy, start, stop, kept, ys, dys, dcontexts, gradients):
                 def body(k, ys, dys, dcontexts, gradients):
                     step = _take([*stacked, *(inverses if policy is Reverse else [])], position(k))
                     read = [[array.read(k - start) for array in arrays] for arrays in kept]
@@ -207,8 +210,8 @@ def _run(kernel, parts, shares, contexts, weights, backwards):
             floating = [i for i, w in enumerate(stacked) if w.dtype.is_floating]
             gradients = [_array(depth, stacked[i].dtype, stacked[i].shape[1:]) for i in floating]
             state = ys, dys, tf.nest.map_structure(tf.zeros_like, contexts), gradients
-            for part, kept in zip(reversed(parts), reversed(readable), strict=True):
-                state = part_gradient(*part, kept, *state)
+            for segment, kept in zip(reversed(segments), reversed(readable), strict=True):
+                state = segment_gradient(*segment, kept, *state)
             _, dxs, dcontexts, gradients = state
             dweights = dict(zip(floating, [array.stack() for array in gradients], strict=True))
             return *dxs, *tf.nest.flatten(dcontexts), *[dweights.get(i) for i in range(len(stacked))]
@@ -249,7 +252,7 @@ def _n_parts(kernel, x, weights) -> int:
     """Returns in how many parts a step whose residuals aren't kept computes its images."""
     if not x.shape.is_fully_defined() or not x.shape[0]:
         return 1
-    n_bytes = _n_bytes(kernel.residual_specs(x, weights), x)
+    n_bytes = _n_bytes(kernel.working_specs(x, weights), x)
     return max(1, min(x.shape[0], -(-n_bytes // PART_BYTES)))
 
 

@@ -9,7 +9,7 @@ from glow_tf.bijectors import Squeeze
 from glow_tf.context import linear_term
 from glow_tf.glow import Glow
 from glow_tf.kernels.glow_step import WEIGHTS, GlowStepKernel
-from glow_tf.layers import LOGSCALE_FACTOR, conv3x3, conv_zeros
+from glow_tf.layers import LOGSCALE_FACTOR, border_map, conv_zeros
 
 
 class FrozenGlow(tf.Module):
@@ -166,21 +166,15 @@ def _shifts_first(t):
     return tf.concat([t[..., 0::2], t[..., 1::2]], -1)
 
 
-def _kernels_and_maps(kernels, biases, height, width):
-    """Returns 3x3 kernels without the border channel, and what that and the bias add, [..., H, W, out]."""
-    maps = [
-        conv3x3(tf.zeros([1, height, width, kernel.shape[2] - 1], kernel.dtype), kernel)[0] + bias
-        for kernel, bias in zip(tf.unstack(kernels), tf.unstack(biases), strict=True)
-    ]
-    return kernels[..., :-1, :], tf.stack(maps)
-
-
 def _split_weights(split, height, width):
-    """Returns the convolution of a SplitPrior with its scale folded in."""
+    """Returns the convolution of a SplitPrior with its scale folded in.
+
+    `map`, [height, width, channels], is what the border channel and the bias add.
+    """
     scale = tf.exp(LOGSCALE_FACTOR * split.logs)
     kernel, bias = _shifts_first(split.w * scale), _shifts_first(split.b * scale)
-    kernels, maps = _kernels_and_maps(kernel[None], bias[None], height, width)
-    weights = dict(kernel=kernels[0], map=maps[0])
+    border = border_map(kernel[:, :, -1:], height, width)[0]
+    weights = dict(kernel=kernel[:, :, :-1], map=border + bias)
     if split.context_w is not None:
         weights["context"] = _shifts_first(split.context_w * scale)
     return weights

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from glow_tf import inputs
-from glow_tf.glow import Glow
+from glow_tf.glow import Glow, GlowConfig
 from glow_tf.serving import lite, warm_up
 from glow_tf.serving.frozen import FrozenGlow
 from glow_tf.serving.signatures import DEFAULT, Signatures
@@ -55,8 +55,9 @@ def export(
         The path of the version.
 
     Raises:
-        ValueError: if the version is negative, not an integer, or beyond int64, which servers count in; if
-            the metadata aren't that; if a weight isn't finite, or a matrix has no inverse.
+        ValueError: if the version is negative, not an integer (a TypeError too), or beyond int64, which
+            servers count in; if the metadata aren't that; if a weight isn't finite, or a matrix has no
+            inverse.
         FileExistsError: if the version is there, which isn't touched, or the last number is.
         OSError, tf.errors.OpError: if it can't be written; nothing of it is left.
     """
@@ -64,9 +65,8 @@ def export(
     metadata = _checked_metadata(metadata)
     if version is not None:
         version = inputs.require_int("version", version, 0, MOST_VERSION)
-    directory.mkdir(parents=True, exist_ok=True)
-    if version is not None:
         _require_new(directory / str(version))
+    directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".export-") as temporary:
         new = pathlib.Path(temporary) / "model"
         _write(model, new, directory.resolve().name, metadata)
@@ -92,10 +92,12 @@ def _checked_metadata(metadata) -> dict:
 def fingerprint(model: Glow) -> str:
     """Returns a short text that is another one for another configuration or other weights.
 
-    What is kept of a model, such as directions in its latent space, can say by it what it was made of.
+    What is kept of a model, such as directions in its latent space, can say by it what it was made of. What
+    decides the memory of training alone, `memory` and `keep_bytes`, isn't in it.
     """
     config = dataclasses.asdict(model.config)
-    del config["memory"]  # Of training alone.
+    del config["memory"]
+    config["keep_bytes"] = GlowConfig.keep_bytes  # The default, which is in the texts that there are.
     if not config["context_shape"]:  # As before there were contexts.
         del config["context_shape"]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())

@@ -1,4 +1,4 @@
-"""What a served Glow can be asked: one method a signature."""
+"""What a served Glow can be asked: one method per signature."""
 
 import functools
 import inspect

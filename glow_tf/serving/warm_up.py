@@ -27,7 +27,7 @@ def example(signatures: Signatures, name: str) -> dict[str, np.ndarray]:
 
 
 def write(signatures: Signatures, directory: pathlib.Path, model_name: str) -> None:
-    """Writes one request a signature into a SavedModel's directory.
+    """Writes one request per signature into a SavedModel's directory.
 
     Warns, and writes nothing, where the package tensorflow-serving-api isn't installed.
     """

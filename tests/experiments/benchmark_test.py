@@ -33,11 +33,17 @@ def test_tables_and_pictures(results, tmp_path):
     assert table[2].startswith("| a task |") and table[2].count("**") == 2  # The fastest one is bold.
     table = tables.of_memory({"a size": results}).splitlines()
     assert [row.split("|")[1].strip() for row in table[2:]] == NAMES
+    larger = {models.DEFAULT: results[models.DEFAULT] | dict(batch=4)}
+    larger[models.DEFAULT]["peak_rss_mb"] += 3
+    table = tables.of_depths({1: results}, {1: larger}).splitlines()
+    assert len(table) == 2 + 2 * len(NAMES) + 1
+    assert table[-1] == f"| activations per image, MiB: {models.DEFAULT} | 1.50 |"
     sized = {name: result | dict(size=256, depth=16) for name, result in results.items()}
     tables.plot_memory({"a size": sized}, tmp_path / "memory.png")
     assert (tmp_path / "memory.png").stat().st_size > 10_000
-    tables.plot_cores({1: results, 2: results}, tmp_path / "cores.png")
-    assert (tmp_path / "cores.png").stat().st_size > 10_000
+    for name, plot in (("cores.png", tables.plot_cores), ("benchmark.png", tables.plot_depths)):
+        plot({1: results, 2: results}, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 10_000
 
 
 def test_peers_have_as_many_threads():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.support import commands
 
-_CASES = 24  # Of each command; fewer where it has hardly a flag.
+_CASES = 12  # Of each command; fewer where it has hardly a flag.
 
 # What is typed by mistake, or comes out of a script's empty variable; {names} are paths.
 _VALUES = [

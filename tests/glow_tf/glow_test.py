@@ -248,7 +248,7 @@ def test_empty_batches(changes):
     ).shape == [0, 192]
 
 
-def test_checkpoint_and_saved_model(tmp_path):
+def test_checkpoint(tmp_path):
     model, other = small(0), small(1)
     images, noise = images_for(model.config), np.zeros((4, 8, 8, 3), np.float32)
     path = tf.train.Checkpoint(model=model).save(str(tmp_path / "ckpt"))

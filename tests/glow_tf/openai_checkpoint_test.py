@@ -40,7 +40,7 @@ def assert_restored(path, expected):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("folder", ["logs", "a b*]?"])
+@pytest.mark.parametrize("folder", ["logs", "a b*]?", "lo[gs]", "lo\\gs"])
 @pytest.mark.parametrize("suffix", ["", ".index", ".meta", ".data-00000-of-00001", None])
 def test_by_prefix_by_file_and_by_folder(tmp_path, folder, suffix):
     folder = tmp_path / folder
@@ -48,16 +48,6 @@ def test_by_prefix_by_file_and_by_folder(tmp_path, folder, suffix):
     expected = write(folder, 0)
     assert_restored(folder if suffix is None else folder / (NAME + suffix), expected)
     assert_restored(str(folder) + "/" if suffix is None else str(folder / (NAME + suffix)), expected)
-
-
-@pytest.mark.parametrize("name", ["lo[gs]", "lo\\gs"])
-def test_a_path_that_tensorflow_cannot_read_is_told(tmp_path, name):
-    folder = tmp_path / name
-    folder.mkdir()
-    write(folder, 0)
-    for path in (folder, folder / NAME, folder / (NAME + ".index")):
-        with pytest.raises(ValueError, match="can't read a checkpoint with"):
-            openai_checkpoint.restore(Glow(CONFIG), path)
 
 
 def test_a_folder_with_several_or_none(tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import glow_tf
+from glow_tf.bijectors.affine_coupling import COUPLINGS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
-from glow_tf.config import COUPLINGS
 from glow_tf.openai_checkpoint import _names as original_names
 from tests.support.golden import CASES, ROOT, Case, require_cases
 

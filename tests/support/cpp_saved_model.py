@@ -42,7 +42,7 @@ class CppError(Exception):
     """What the runtime returned: `code`, the same numbers as gRPC's, and `message`."""
 
     def __init__(self, code: int, message: str):
-        """Makes the error."""
+        """Takes both."""
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

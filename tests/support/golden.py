@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import glow_tf
+from glow_tf.bijectors.affine_coupling import COUPLINGS
 from glow_tf.bijectors.glow_step import PERMUTATIONS
-from glow_tf.glow import COUPLINGS
 
 ROOT = pathlib.Path(
     os.environ.get("GLOW_GOLDEN", pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden")

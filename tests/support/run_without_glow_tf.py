@@ -2,7 +2,7 @@
 
     python run_without_glow_tf.py SAVED_MODEL REQUESTS OUTPUTS
 
-REQUESTS is a folder of npz files, one a signature; OUTPUTS gets such a folder for each loader.
+REQUESTS is a folder of npz files, one per signature; OUTPUTS gets such a folder for each loader.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ def python(path, requests):
 
 
 def cli(path, requests):
-    """The command `saved_model_cli run`, which reads files of inputs and writes a file an output."""
+    """The command `saved_model_cli run`, which reads files of inputs and writes one per output."""
     from tensorflow.python.tools import saved_model_cli
 
     for name in BY_CLI:

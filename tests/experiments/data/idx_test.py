@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.cli import UsageError
@@ -81,6 +81,7 @@ def test_damaged_files(tmp_path, images, file, content, words):
         load(tmp_path)
 
 
+@settings(derandomize=True, deadline=None)
 @given(data=st.data())
 def test_any_damage_is_a_sentence(tmp_path_factory, data):
     """Bytes of a packed file that are cut off or flipped: what is read is of the right form, or refused."""

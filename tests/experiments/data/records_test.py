@@ -6,8 +6,10 @@ import errno
 import functools
 import gzip
 import io
+import json
 import lzma
 import os
+import shutil
 import zlib
 
 import numpy as np
@@ -501,6 +503,16 @@ def test_writer_goes_on_and_never_overwrites(folder, tmp_path):
         write(*arguments)
     with pytest.raises(UsageError, match="nothing is overwritten"):
         write(*arguments, "--shard_size", 6)
+    # Other images, even as many, don't go into the same shards; a plan of an earlier version names no folder.
+    files[2].unlink()
+    with pytest.raises(UsageError, match="holds records of .*photos.*, not of .*others"):
+        write("--images", shutil.copytree(folder, tmp_path / "others"), *arguments[2:])
+    plan = out / "train" / "r04.json"
+    old = json.loads(plan.read_text())
+    assert old.pop("folder") == str(folder) and old["images"] == 18
+    plan.write_text(json.dumps(old))
+    write(*arguments)
+    assert files[2].exists()
 
 
 @pytest.mark.parametrize(

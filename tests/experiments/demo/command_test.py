@@ -15,7 +15,9 @@ from tests.experiments.demo import browsing
 RUN = pathlib.Path(__file__).parents[1] / "earlier" / "run"
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_page_and_removes_its_export():
+    """Without a browser; with one, the page of the other tests ends so."""
     pytest.importorskip("gradio")
     with browsing.demo("--logdir", RUN, "--n_images", 20) as running:
         exports = lambda: list((running.folder / "temporary").rglob("saved_model.pb"))

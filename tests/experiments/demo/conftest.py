@@ -6,7 +6,6 @@ import pytest
 
 import glow_tf  # noqa: F401  First TensorFlow, then what may start threads.
 from tests.experiments.demo import browsing
-from tests.support import commands
 
 NEEDED = ("gradio", "playwright")
 
@@ -22,14 +21,6 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def export_dir(digits_run, tmp_path_factory):
-    """An export of the short run."""
-    directory = tmp_path_factory.mktemp("served") / "glow"
-    commands.run("export", "--logdir", digits_run, "--export_dir", directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
     from playwright.sync_api import sync_playwright
@@ -41,10 +32,20 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def demo(browser, export_dir):
-    """The page, served by the command from an export."""
-    with browsing.demo("--export_dir", export_dir) as running:
+def demo(browser, digits_run):
+    """The page, served by the command from a run that it exports; SIGTERM ends it and removes the export."""
+    with browsing.demo("--logdir", digits_run) as running:
         yield running
+        running.process.terminate()
+        assert running.process.wait(60) == 0
+        assert not list((running.folder / "temporary").rglob("saved_model.pb"))
+
+
+@pytest.fixture(scope="session")
+def export_dir(demo):
+    """The export that the page serves."""
+    (found,) = (demo.folder / "temporary").rglob("saved_model.pb")
+    return found.parents[1]
 
 
 @pytest.fixture

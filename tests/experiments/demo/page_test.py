@@ -206,6 +206,20 @@ def test_small_images_are_enlarged_without_smoothing(page):
     np.testing.assert_array_equal(on_screen[middles + 3][:, middles - 3][corner], images(grid)[0][corner])
 
 
+def test_on_a_telephone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Mix", "Manipulate", "Sample", "Explain"):  # No tab is hidden in a menu.
+        panel = open_tab(page, name)
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    # Each level's text is beside its image.
+    places = panel.locator(".levels > :is(div:not(.head, .strip), figure)").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect()).map(box => [box.left, box.top + box.height / 2])"
+    )
+    places = np.reshape(places, [3, 2, 2])
+    assert (places[:, 0, 0] < places[:, 1, 0]).all()
+    np.testing.assert_allclose(places[:, 0, 1], places[:, 1, 1], atol=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -464,7 +464,7 @@ def test_the_served_decoding_agrees(n_channels, rng):
     for mode in ("L", "RGB"):
         data = file_of(scene.convert(mode), "JPEG")
         assert np.abs(served(data) - ours(data)).max() <= 8, mode
-    # Where it doesn't, as the README says: it turns nothing, and shows what is under the transparency.
+    # Where it doesn't, as docs/serving.md says: it turns nothing, and shows what is under the transparency.
     turned = file_of(scene, "PNG", 6)
     np.testing.assert_allclose(np.rot90(served(turned), -1), ours(turned), atol=1)
     red = file_of(hidden("RGBA", 0.0, np.full((16, 16), 40, np.uint8)), "PNG")

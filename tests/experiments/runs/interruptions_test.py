@@ -32,7 +32,7 @@ from experiments.settings import glow_config, hps_json, resolve, warning
 from glow_tf.training import GlowModel, NotFiniteError, StopOnNotFinite
 from tests.support import commands
 
-STEPS_AN_EPOCH = 23
+STEPS_PER_EPOCH = 23
 SAVE_EVERY = 5
 
 
@@ -110,7 +110,7 @@ def test_killed_terminated_and_damaged_ends_as_uncut(digits_run, tmp_path, capsy
     process.kill()
     process.wait()
     left = int(newest(logdir).name.split("-")[1])
-    assert left >= 15 and left % SAVE_EVERY in (0, STEPS_AN_EPOCH % SAVE_EVERY)
+    assert left >= 15 and left % SAVE_EVERY in (0, STEPS_PER_EPOCH % SAVE_EVERY)
 
     process = start(logdir, "--save_every", str(SAVE_EVERY))
     wait_for(logdir / "last" / "ckpt-30.index", process)
@@ -236,7 +236,7 @@ def small_disk(tmp_path):
 def test_a_full_disk(small_disk, eager):
     """The run stops and names its last checkpoint; with space it goes on from there."""
     logdir = small_disk / "run"
-    hyperparameters = tiny_hps(depth=2, width=160, epochs=1)  # 1.2 MB a checkpoint.
+    hyperparameters = tiny_hps(depth=2, width=160, epochs=1)  # 1.2 MB per checkpoint.
     with pytest.raises(UsageError, match="disk is full.*(last good checkpoint|no checkpoint)"):
         train.train(hyperparameters, logdir, save_every=1)
     assert weights(logdir) and not (logdir / "last" / ".writing").exists()

@@ -18,7 +18,7 @@ pytestmark = require_cases
 
 @pytest.mark.parametrize("name", [*CASES[:1], *(pytest.param(n, marks=pytest.mark.slow) for n in CASES[1:])])
 def test_two_workers_with_half_the_batch(name):
-    """Recorded are steps of 16 images, with a warm-up of 64 and 25 steps an epoch."""
+    """Recorded are steps of 16 images, with a warm-up of 64 and 25 steps per epoch."""
     case = Case(name)
     given = {name: value for name, value in case.hps.items() if name in RECORDED}
     given |= dict(problem="cifar10", anchor_size=case.hps["image_size"])

@@ -42,7 +42,7 @@ def earlier_run(logdir, train_its, rows=(), n_train=256, n_batch_train=16):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 7, 8, 12, 16, 17, 40, 100])
 def test_the_replicas_of_an_earlier_run_are_its_world_size(n, tmp_path):
-    """By the steps an epoch, or by what the log says a step processed."""
+    """By the steps per epoch, or by what the log says a step processed."""
     its = math.ceil(256 / (16 * n))
     earlier_run(tmp_path, its, [(1, 16 * n * its), (2, 2 * 16 * n * its)])
     assert hps_json.load(tmp_path).world_size == n

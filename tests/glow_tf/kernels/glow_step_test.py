@@ -52,8 +52,8 @@ def run(kernel, memory, keep_bytes, variables, x):
     stacked = {key: tf.convert_to_tensor(value) for key, value in variables.items()}
     weights, log_det = kernel.fold(stacked, tf.shape(x)[1:])
     state = kernel.enter(x)
-    parts = loops.segments(memory, keep_bytes, kernel, state, weights)
-    y, batch_log_det = loops.run(kernel, parts, state, weights)
+    segments = loops.segments_of(memory, keep_bytes, kernel, state, weights)
+    y, batch_log_det = loops.run(kernel, segments, state, weights)
     return kernel.leave(y), batch_log_det + log_det
 
 
@@ -164,7 +164,7 @@ def test_what_is_kept():
     n_bytes = sum(t.dtype.size * int(tf.size(t)) for t in [x, *residuals])
     names = lambda *arguments: [
         (policy.__name__, start, stop)
-        for policy, start, stop in loops.segments(*arguments, kernel, x, weights)
+        for policy, start, stop in loops.segments_of(*arguments, kernel, x, weights)
     ]
     assert names("store", 0) == [("Store", 0, 2)]
     assert names("recompute", 0) == [("Recompute", 0, 2)]

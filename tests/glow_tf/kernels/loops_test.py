@@ -93,8 +93,8 @@ def test_parts_are_the_whole(variables, memory, context, monkeypatch):
 
 
 def test_parts_are_as_large_as_there_is_room(variables, monkeypatch):
-    """Two images at once, forwards, and backwards in "reverse", which keeps no step's residuals."""
-    seen = []
+    """Two images at once, both ways, and backwards in "reverse", which keeps no step's residuals."""
+    seen, inverses = [], []
 
     class Recording(GlowStepKernel):
         def forward(self, weights, x):
@@ -105,6 +105,10 @@ def test_parts_are_as_large_as_there_is_room(variables, monkeypatch):
             seen.append(-x.shape[0])
             return super().backward(weights, x, *rest)
 
+        def inverse(self, weights, y, context=None):
+            inverses.append(y.shape[0])
+            return super().inverse(weights, y, context)
+
     one_image = 2 * 3 * (5 + 5 + 2) * 8  # Two hidden layers and the scales, in bytes.
     monkeypatch.setattr(loops, "PART_BYTES", 2 * one_image)
     flow = scan(variables, 1, kernel=Recording("invconv", "affine"))
@@ -113,6 +117,9 @@ def test_parts_are_as_large_as_there_is_room(variables, monkeypatch):
         y = flow.forward(x)
     tape.gradient(y, x)
     assert seen == [2, 2, 1] * 3 + [-2, -2, -1] * 3
+    inverses.clear()
+    flow.inverse(tf.identity(y))
+    assert inverses == [2, 2, 1] * 3
 
 
 @pytest.mark.parametrize("n_shares", [0, -1, 1.5])

@@ -13,7 +13,7 @@ class Exported:
     """A model's export with its .tflite file, both loaded."""
 
     def __init__(self, name, directory):
-        """Exports the model."""
+        """Of the model that `serving_cases` names so; `directory` gets the export."""
         self.model = serving_cases.make_model(name)
         path = glow_tf.serving.export(self.model, directory, tflite=True)
         self.file = path / lite.FILE

@@ -22,7 +22,7 @@ class Export:
     """An export, requests to it as files, and TensorFlow's answers."""
 
     def __init__(self, folder):
-        """Makes them."""
+        """Of a model with labels; `folder` gets the export and the requests."""
         model = serving_cases.make_model("labels")
         self.n_bits = model.config.n_bits_x
         self.path = glow_tf.serving.export(model, folder / "served", tflite=True)

@@ -29,7 +29,7 @@ class Served:
     """A model, its export, and that in the C++ runtime."""
 
     def __init__(self, name, directory):
-        """Makes and exports the model."""
+        """Of the model that `serving_cases` names so; `directory` gets the export."""
         self.model = serving_cases.make_model(name)
         self.config = self.model.config
         self.path = glow_tf.serving.export(self.model, directory, metadata={"weights": "raw"})
