@@ -103,7 +103,7 @@ def test_decays_of_1_are_refused(beta):
             Adamax(**{name: beta})
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, "3", None, False, WarmUp(0.1, 2)], ids=repr)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, "3", None, False, WarmUp(0.1, 2)])
 def test_warm_ups_that_are_refused(value):
     with pytest.raises(ValueError, match="learning_rate must be a finite number of at least 0"):
         WarmUp(value, 3)
