@@ -17,6 +17,7 @@ def results():
         return measuring.measure(specs, 3, progress)
 
 
+@pytest.mark.slow
 def test_models_take_turns(results):
     assert list(results) == NAMES
     for result in results.values():
@@ -25,6 +26,7 @@ def test_models_take_turns(results):
         assert result["shares"] == result["cores"] and result["threads"] == 1
 
 
+@pytest.mark.slow
 def test_tables_and_pictures(results, tmp_path):
     table = tables.of_times({"a task": results}).splitlines()
     assert [row.split("|")[1].strip() for row in table[2:]] == NAMES

@@ -103,6 +103,7 @@ def test_train_evaluate_sample(digits_run, tmp_path):
     assert {"epoch_bits_x", "epoch_test_bits_x"} <= tags
 
 
+@pytest.mark.slow
 def test_a_run_goes_on(tmp_path):
     """Two epochs and then the third lead where three lead."""
     tiny = ["--n_levels=1", "--depth=1", "--width=4", "--n_train=64", "--n_batch_train=16"]

@@ -54,6 +54,7 @@ def test_a_run_goes_on(logdir):
                 assert abs(row[column] - value) < 5e-4, (name, row, values)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_replicas_goes_on_as_steps_of_both_their_images(tmp_path, monkeypatch):
     """Its batch followed the replicas; one device goes on with it, in parts. Expected is what two wrote."""
     monkeypatch.setattr(callbacks, "TEMPERATURES", ())

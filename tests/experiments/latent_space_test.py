@@ -93,6 +93,7 @@ def test_manipulate_by_the_users_own_data(digits_run, tmp_path):
     assert list(count) == [(data.labels % 2).sum(), (data.labels % 2 == 0).sum()]
 
 
+@pytest.mark.slow
 def test_export_of_either_weights(digits_run, tmp_path):
     read = lambda name: [json.loads(line) for line in (digits_run / name).read_text().splitlines()[1:]]
     best = min(read("test.txt"), key=lambda row: row["loss"])

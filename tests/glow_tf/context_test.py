@@ -511,6 +511,7 @@ def test_keras_file(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one(two_replicas):
     """A training step of a batch, each half with its half of the contexts."""
     config = glow_tf.GlowConfig(**TINY | dict(depth=1), context_shape=(4, 4, 1))

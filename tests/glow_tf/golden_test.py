@@ -126,7 +126,11 @@ def test_gradients(name, memory):
 
 @pytest.mark.parametrize(
     ("name", "kind", "memory"),
-    [(name, "adamax", memory) for name in CASES[:1] for memory in MEMORY]
+    [
+        pytest.param(name, "adamax", memory, marks=[pytest.mark.slow] * (memory == "recompute"))
+        for name in CASES[:1]
+        for memory in MEMORY
+    ]
     + [(name, "adamax", "reverse, nothing kept") for name in CASES[1:]]
     + [(name, "adam", "reverse") for name in CASES[:1]],
 )

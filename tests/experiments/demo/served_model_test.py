@@ -1,6 +1,7 @@
 """The page's view of a model, in this process and by each protocol of a server."""
 
 import dataclasses
+import functools
 import shutil
 
 import numpy as np
@@ -23,17 +24,29 @@ def case(request):
 
 
 @pytest.fixture(scope="module")
-def model(case):
-    """A model with labels, or one without."""
-    return serving_cases.make_model(case[0])
+def exported(tmp_path_factory):
+    """A function: the name of a model -> it, and its export; made once."""
+
+    @functools.cache
+    def make(name):
+        model = serving_cases.make_model(name)
+        directory = tmp_path_factory.mktemp("served") / prediction_server.MODEL
+        glow_tf.serving.export(model, directory)
+        return model, directory
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def directory(model, tmp_path_factory):
+def model(case, exported):
+    """A model with labels, or one without."""
+    return exported(case[0])[0]
+
+
+@pytest.fixture(scope="module")
+def directory(case, exported):
     """Its export."""
-    directory = tmp_path_factory.mktemp("served") / prediction_server.MODEL
-    glow_tf.serving.export(model, directory)
-    return directory
+    return exported(case[0])[1]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +131,7 @@ def test_another_models_hyperparameters_are_told(directory, hyperparameters):
             ServedModel(InProcess(directory / "1", 60.0), dataclasses.replace(hyperparameters, **changes))
 
 
+@pytest.mark.parametrize("case", CASES[-1:], indirect=True, ids="-".join)
 def test_an_export_in_a_folder_of_any_name_is_loaded(directory, hyperparameters, tmp_path):
     for name in ("[x]", "a]b", "back\\slash", "with spaces", "\u00fcn\u00ef\u4e2d", "*?{}"):
         folder = tmp_path / name

@@ -189,6 +189,7 @@ def test_logical_cpus_and_batches():
     assert "TF_CONFIG" in message and "Traceback" not in message
 
 
+@pytest.mark.slow
 def test_mixed_bfloat16_and_clipping_from_the_command(tmp_path):
     flags = ["--epochs=1", "--dtype=mixed_bfloat16", "--clip_norm=1", "--micro_batch=24", "--n_levels=1"]
     printed = commands.run("train", *commands.SHORT_RUN, *flags, "--logdir", tmp_path)

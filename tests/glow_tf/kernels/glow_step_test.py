@@ -120,7 +120,7 @@ def test_scales_that_vanish_have_a_log():
     [
         ((None, 3, 4, 4), False, (0, 1, 2)),
         ((None, None, None, 4), False, (1,)),
-        ((None, 3, 4, 4), True, (0, 1)),
+        pytest.param((None, 3, 4, 4), True, (0, 1), marks=pytest.mark.slow),
     ],
     ids=["batch", "all", "xla"],
 )
