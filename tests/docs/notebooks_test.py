@@ -12,7 +12,6 @@ nbformat = pytest.importorskip("nbformat")  # Of requirements-docs.txt, as nbcli
 
 from docs.notebooks import __main__ as notebooks  # noqa: E402
 
-EXAMPLES = [name for name in notebooks.PAGES if name != "tutorial"]
 _NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -29,7 +28,7 @@ def test_notebook_is_its_page(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["tutorial", *(pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES)]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "tutorial")) for name in notebooks.PAGES]
 )
 def test_outputs_are_those_of_a_run(name, tmp_path):
     run = notebooks.execute(notebooks.make(name), tmp_path)
