@@ -59,3 +59,10 @@ def test_a_wheel_of_it_has_the_library_and_the_commands(sdist):
     }
     assert {name for name in held if ".dist-info/" not in name} == made
     assert "glow-train = experiments.cli.script:main" in scripts.splitlines()
+
+
+def test_names_of_tests_differ():
+    """Each file of tests is one of Bazel's targets, which are all in one package."""
+    names = [path.stem for path in (ROOT / "tests").rglob("*_test.py")]
+    assert len(names) > 50
+    assert not {name for name in names if names.count(name) > 1}
