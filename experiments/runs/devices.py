@@ -55,7 +55,8 @@ class Devices:
         cores.use(FLAGS.logical_cpus)
         if self.kind == "multi_worker":
             workers.wait_for_all(self.cluster)
-            return workers.joined(tf.distribute.MultiWorkerMirroredStrategy)
+            with workers.signals_kept():
+                return tf.distribute.MultiWorkerMirroredStrategy()
         if self.kind == "mirrored":
             kind = "GPU" if _n_gpus() else "CPU"
             return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(self.n_replicas)])

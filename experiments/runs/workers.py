@@ -6,7 +6,6 @@ is to whoever asks there, and asks at the others' addresses until all answer, as
 TensorFlow's server, which is what they start when they have found the others.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import errno
@@ -255,26 +254,16 @@ def _exit_on_sigterm():
         signal.signal(signal.SIGTERM, before)
 
 
-def joined(join):
-    """Returns what `join` returns, TensorFlow's joining of the workers, which no signal ends by itself.
+@contextlib.contextmanager
+def signals_kept():
+    """Lets Ctrl-C end the process while TensorFlow joins the workers, and SIGTERM be afterwards what it was.
 
-    If a worker dies after all were there, TensorFlow waits for it. It does so in a thread here, while this
-    one lets SIGTERM and Ctrl-C end the process; TensorFlow takes SIGTERM over to log it, so it is taken back
-    again and again.
+    No handler of Python's is run meanwhile, and TensorFlow takes SIGTERM over, to log it only.
     """
-
-    def end(number, frame):
-        name = signal.Signals(number).name
-        print(f"{name} while TensorFlow joins the workers.", file=sys.stderr, flush=True)
-        os._exit(interruptions.TERMINATED)  # The thread can't be ended.
-
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        future = thread.submit(join)
-        while not future.done():
-            for number in before:
-                signal.signal(number, end)
-            time.sleep(0.05)
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    return future.result()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

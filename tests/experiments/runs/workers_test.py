@@ -5,16 +5,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
 from experiments.cli import UsageError
 from experiments.runs import interruptions, workers
-from tests.support import commands
 
 TWO = {"worker": ["host0:2222", "host1:2222"]}
 FIRST = {"type": "worker", "index": 0}
@@ -242,40 +238,3 @@ def test_a_signal_ends_it(two, number, raised, there, capfd):
     if number == signal.SIGTERM:
         assert end.value.code == interruptions.TERMINATED and "SIGTERM while waiting" in said
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-JOINING = """
-import sys
-
-import experiments.train  # What the command imports.
-import tensorflow as tf
-
-from experiments.runs import workers
-
-cluster = workers.cluster()
-workers.wait_for_all(cluster)
-print("joins", flush=True)
-workers.joined(tf.distribute.MultiWorkerMirroredStrategy)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_joining_of_a_worker_that_has_died(two, number):
-    """The other one has answered as TensorFlow's server does, and says no more."""
-    config = {"cluster": {"worker": [*two.values()]}, "task": {"type": "worker", "index": 0}}
-    with at(two["worker 1"], b"\0\0\0\4\0\0\0\0\0"):
-        process = subprocess.Popen(
-            [sys.executable, "-c", JOINING],
-            cwd=commands.ROOT,
-            env=os.environ | {"TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "joins\n"
-        time.sleep(3)  # TensorFlow's server has begun, and has taken SIGTERM over.
-        process.send_signal(number)
-        _, said = process.communicate(timeout=20)
-    assert process.returncode == interruptions.TERMINATED, said
-    assert f"{signal.Signals(number).name} while TensorFlow joins the workers." in said
