@@ -291,7 +291,7 @@ class GlowModel(tf_keras.Model):
             if status is not None:  # Of TensorFlow's format, which passes over what one of both hasn't.
                 self._require_all_of(str(filepath))
             return status
-        except Exception:
+        except BaseException:  # Ctrl-C too.
             for variable, value in zip(self.glow.variables, before, strict=True):
                 variable.assign(value)
             raise
