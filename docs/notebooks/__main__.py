@@ -68,7 +68,8 @@ def execute(notebook: nbformat.NotebookNode, folder: pathlib.Path) -> nbformat.N
         record_timing=False,
         store_widget_state=False,
     )
-    client.execute(env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "2"})
+    drawn = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # Whatever the caller draws with.
+    client.execute(env=os.environ | drawn | {"PYTHONPATH": str(HERE.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "2"})
     for cell in notebook.cells:
         # What libraries say of the machine while they start is no output of the cell.
         for output in cell.pop("outputs", []):
