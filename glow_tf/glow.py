@@ -14,7 +14,7 @@ from glow_tf.bijectors._parameters import as_parameter, may_change
 from glow_tf.bijectors.glow_step import step_variables
 from glow_tf.config import GlowConfig
 from glow_tf.kernels.glow_step import GlowStepKernel
-from glow_tf.layers import LOGSCALE_FACTOR, without_scale
+from glow_tf.layers import LOGSCALE_FACTOR, initialization_fault
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -345,15 +345,9 @@ class Glow(tf.Module):
     def _initialization_fault(self) -> str | None:
         """Returns what is wrong with the first normalisation, in the flow's order, that has no scale."""
         for level, variables in enumerate(self.levels):
-            for step in range(self.config.depth):
-                for name in ("actnorm", "l_1", "l_2"):
-                    b, logs = (variables[f"{name}_{key}"][step].numpy() for key in ("b", "logs"))
-                    for what, wrong in without_scale(b, logs).items():
-                        if wrong.any():
-                            return (
-                                f"the values that {name} of level {level}, step {step}, normalises {what} in "
-                                f"{wrong.sum()} of {wrong.size} channels (the first is {wrong.argmax()})."
-                            )
+            fault = initialization_fault({key: variables[key] for key in GlowStep.data_dependent_keys})
+            if fault:
+                return f"on level {level}, {fault}."
         return None
 
     @tf.function(reduce_retracing=True, autograph=False)

@@ -341,6 +341,8 @@ def _tensor(name, value, allowed, empty=None):
     the name of an inner function. `empty` is the dtype of an empty list.
     """
     if not _holds_tensors(value):
+        if np.ma.is_masked(value):
+            raise WrongTypeError(f"{name} must be {allowed}, without a mask, got {_described(value)}.")
         try:
             array = np.asarray(value)
         except ValueError as error:

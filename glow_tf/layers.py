@@ -133,6 +133,34 @@ def without_scale(b, logs) -> dict[str, np.ndarray]:
     }
 
 
+def initialization_fault(values: dict) -> str | None:
+    """Returns what is wrong with the first actnorm of stacked steps, in the flow's order, that has no scale.
+
+    Args:
+        values: from `<actnorm>_b` and `<actnorm>_logs` to what data-dependent initialisation computed, float
+            [depth, C]; other keys are passed over.
+
+    Returns:
+        A clause that names the actnorm, its step and channels; None if each has a scale.
+    """
+    actnorms = [key.removesuffix("_b") for key in values if key.endswith("_b")]
+    wrong = {
+        (name, what): where
+        for name in actnorms
+        if f"{name}_logs" in values
+        for what, where in without_scale(values[f"{name}_b"], values[f"{name}_logs"]).items()
+    }
+    steps = {case: where.any(-1).argmax() for case, where in wrong.items() if where.any()}
+    if not steps:
+        return None
+    name, what = min(steps, key=steps.get)
+    step, where = steps[name, what], wrong[name, what][steps[name, what]]
+    return (
+        f"the values that {name} of step {step} normalises {what} in {where.sum()} of {where.size} channels "
+        f"(the first is {where.argmax()})"
+    )
+
+
 @tf.custom_gradient
 def log_abs_det(w: tf.Tensor):
     """Returns log|det w| of [..., C, C] in the dtype of `w`, computed in float64.

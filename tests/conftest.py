@@ -4,12 +4,19 @@ import fcntl
 import os
 import pathlib
 import shutil
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+# What `nohup` ignores reaches the tests' processes all the same.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Workers share the cores; with threads for an operation they would only wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    tf.config.threading.set_intra_op_parallelism_threads(1)
 
 # Two replicas without a GPU: the CPU as two devices, before TensorFlow starts.
 tf.config.set_logical_device_configuration(

@@ -172,6 +172,8 @@ def _read(logdir):
     file = _file(logdir)
     if not exists(logdir):
         raise UsageError(f"There is no run in {logdir}: no file {file}.")
+    if file.is_fifo():  # Reading it would wait for ever.
+        raise UsageError(f"Can't read {file}: it is a pipe. {_MEND}")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,6 +14,7 @@ from glow_tf.bijectors._parts import context_kwargs, context_ndims
 from glow_tf.context import with_context, with_flat_context
 from glow_tf.kernels import loops
 from glow_tf.kernels.kernel import BijectorKernel, Inverted
+from glow_tf.layers import initialization_fault
 from glow_tf.shapes import as_batch, require_event, told_shape
 
 
@@ -188,6 +189,10 @@ class Scan(OnePassBijector):
 
         Returns:
             The level's output with the new values.
+
+        Raises:
+            ValueError: outside a tf.function, if values within the steps don't differ, or aren't finite, so
+                that no scale can give them unit variance. The variables are left as they were.
         """
         stacked = {key: tf.convert_to_tensor(value) for key, value in self._stacked.items()}
 
@@ -209,8 +214,11 @@ class Scan(OnePassBijector):
         _, y, arrays = tf.while_loop(
             lambda k, *_: k < self.depth, body, [0, x, arrays], parallel_iterations=1
         )
-        for key, array in zip(keys, arrays, strict=True):
-            self._stacked[key].assign(array.stack())
+        values = {key: array.stack() for key, array in zip(keys, arrays, strict=True)}
+        if tf.executing_eagerly() and (fault := initialization_fault(values)):
+            raise ValueError(f"{self.name} can't be initialised: {fault}.")
+        for key, value in values.items():
+            self._stacked[key].assign(value)
         return y
 
     def _forward_and_log_det(self, x, context=None):

@@ -57,7 +57,8 @@ def small(images):
     return np.floor(images.reshape(-1, 4, 2, 4, 2, 1).mean((2, 4))).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["lowres", pytest.param("label", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lowres", "label"])
 def test_evaluate(name, request):
     """The numbers of the training's end, and those of the library's model given the context."""
     logdir = request.getfixturevalue(name)

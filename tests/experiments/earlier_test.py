@@ -91,6 +91,7 @@ def test_an_export_serves_the_same_answers(answers):
     check_answers(signatures_of(EARLIER / "served" / "1"), answers)
 
 
+@pytest.mark.slow
 def test_a_run_exported_now_serves_them_too(tmp_path, answers):
     commands.run("export", "--logdir", EARLIER / "run", "--export_dir", tmp_path)
     check_answers(signatures_of(tmp_path / "1"), answers)

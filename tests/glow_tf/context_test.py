@@ -129,8 +129,9 @@ def test_initialisation_given_a_context_that_counts():
 
 @pytest.mark.parametrize(
     ("shape", "changes"),
-    [((3,), dict(ycond=True, learntop=False)), ((8, 8, 1), {}), ((2, 2, 3), {})]
-    + [((1, 1, 2), dict(dtype="mixed_bfloat16"))]
+    [((3,), dict(ycond=True, learntop=False)), ((2, 2, 3), {})]
+    + [pytest.param((8, 8, 1), {}, marks=pytest.mark.slow)]
+    + [pytest.param((1, 1, 2), dict(dtype="mixed_bfloat16"), marks=pytest.mark.slow)]
     + [
         ((2, 4, 1), dict(image_size=(4, 8), n_levels=1, flow_coupling="additive", flow_permutation="shuffle"))
     ],
@@ -228,7 +229,7 @@ def test_gradients_are_the_finite_differences():
 TINY = dict(image_size=4, n_channels=1, n_levels=1, depth=2, width=4)
 
 
-@pytest.mark.parametrize("shape", [(3,), (4, 4, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(3,), pytest.param((4, 4, 1), marks=pytest.mark.slow)], ids=str)
 def test_batches_that_only_the_run_knows(shape):
     """And empty ones."""
     model = conditional(shape, **TINY)
@@ -464,6 +465,7 @@ def test_checkpoint(tmp_path):
 # --- Keras ---
 
 
+@pytest.mark.slow
 def test_keras_model():
     """It learns, by the context alone, which of two constants an image is; in every method of Keras'."""
     rng = np.random.default_rng(0)

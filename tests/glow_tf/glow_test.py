@@ -43,15 +43,19 @@ def _moved_values(config, seed):
     "changes",
     [
         dict(n_bits_x=n, n_channels=c, flow_permutation=p, flow_coupling=k)
-        for n, c, p, k in [
-            (1, 1, "reverse", "additive"),
-            (3, 2, "shuffle", "affine"),
-            (5, 3, "invconv", "additive"),
-            (8, 5, "invconv", "affine"),
-        ]
+        for n, c, p, k in [(3, 2, "shuffle", "affine"), (8, 5, "invconv", "affine")]
     ]
-    + [dict(image_size=(4, 8)), dict(learntop=False), dict(ycond=True), dict(n_levels=1)]
-    + [dict(dtype="float64"), dict(dtype="mixed_bfloat16")],
+    + [dict(image_size=(4, 8)), dict(ycond=True), dict(dtype="mixed_bfloat16")]
+    + [
+        pytest.param(changes, marks=pytest.mark.slow)
+        for changes in (
+            dict(n_bits_x=1, n_channels=1, flow_permutation="reverse", flow_coupling="additive"),
+            dict(n_bits_x=5, n_channels=3, flow_permutation="invconv", flow_coupling="additive"),
+            dict(learntop=False),
+            dict(n_levels=1),
+            dict(dtype="float64"),
+        )
+    ],
     ids=str,
 )
 def test_round_trip_and_distribution(changes):
@@ -126,7 +130,7 @@ def test_initialisation_from_values_without_spread_is_refused(n):
     words = (
         "needs images, got none"
         if n == 0
-        else "actnorm of level 1, step 0, normalises don't differ in 8 of 8"
+        else "on level 1, the values that actnorm of step 0 normalises don't differ in 8 of 8"
     )
     with pytest.raises(ValueError, match=words):
         model.initialize(images_for(model.config, n))
@@ -136,15 +140,13 @@ def test_initialisation_from_values_without_spread_is_refused(n):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize(
-    ("key", "words"), [("invconv_W", "l_1 of level 0, step 0"), ("l_1_W", "l_1 of level 0, step 0")]
-)
-def test_initialisation_from_values_that_are_no_numbers_is_refused(key, words, value):
+@pytest.mark.parametrize("key", ["invconv_W", "l_1_W"])
+def test_initialisation_from_values_that_are_no_numbers_is_refused(key, value):
     model = Glow(GlowConfig(image_size=4, n_channels=1, n_levels=1, depth=2, width=4), seed=0)
     weights = model.levels[0][key].numpy()
     weights[0].flat[:] = value
     model.levels[0][key].assign(weights)
-    with pytest.raises(ValueError, match=f"{words}, normalises aren't finite"):
+    with pytest.raises(ValueError, match="level 0, the values that l_1 of step 0 normalises aren't finite"):
         model.initialize(images_for(model.config, 8))
     np.testing.assert_array_equal(model.levels[0]["actnorm_b"], 0)
 
@@ -203,7 +205,10 @@ def test_dynamic_batch():
     np.testing.assert_allclose(run(images), model.bits_per_dim(images, seed=1), atol=1e-5)
 
 
-@pytest.mark.parametrize(("memory", "n_levels"), [("store", 1), ("recompute", 1), ("reverse", 2)])
+@pytest.mark.parametrize(
+    ("memory", "n_levels"),
+    [("store", 1), ("recompute", 1), pytest.param("reverse", 2, marks=pytest.mark.slow)],
+)
 def test_gradients_of_empty_batches(memory, n_levels):
     """They are 0, in eager and in graphs."""
     config = GlowConfig(**SMALL | dict(n_levels=n_levels, depth=4, memory=memory, ycond=True))
@@ -221,7 +226,11 @@ def test_gradients_of_empty_batches(memory, n_levels):
 
 
 @pytest.mark.parametrize(
-    "changes", [dict(ycond=True), dict(flow_permutation="shuffle", flow_coupling="additive", n_levels=1)]
+    "changes",
+    [
+        pytest.param(dict(ycond=True), marks=pytest.mark.slow),
+        dict(flow_permutation="shuffle", flow_coupling="additive", n_levels=1),
+    ],
 )
 def test_empty_batches(changes):
     """Shapes with a 0, in eager and in graphs."""

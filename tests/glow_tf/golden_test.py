@@ -127,11 +127,14 @@ def test_gradients(name, memory):
 @pytest.mark.parametrize(
     ("name", "kind", "memory"),
     [
-        pytest.param(name, "adamax", memory, marks=[pytest.mark.slow] * (memory == "recompute"))
+        pytest.param(name, "adamax", memory, marks=[pytest.mark.slow] * (memory in ("store", "recompute")))
         for name in CASES[:1]
         for memory in MEMORY
     ]
-    + [(name, "adamax", "reverse, nothing kept") for name in CASES[1:]]
+    + [
+        pytest.param(name, "adamax", "reverse, nothing kept", marks=[pytest.mark.slow] * (k > 1))
+        for k, name in enumerate(CASES[1:])
+    ]
     + [(name, "adam", "reverse") for name in CASES[:1]],
 )
 def test_training_steps(name, kind, memory):

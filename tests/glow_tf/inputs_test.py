@@ -426,9 +426,12 @@ def test_shapes_of_tensors_are_sizes():
 
 
 RAGGED, SPARSE = tf.ragged.constant([[1.0], [1.0, 2.0]]), tf.sparse.from_dense([[1.0, 0.0]])
+MASKED = np.ma.masked_equal([0, 1], 1)
 
 
-@pytest.mark.parametrize("value", [None, RAGGED, SPARSE, [None, 1], np.array([None]), [[1], [2, 3]], {}, "x"])
+@pytest.mark.parametrize(
+    "value", [None, RAGGED, SPARSE, MASKED, [None, 1], np.array([None]), [[1], [2, 3]], {}, "x"]
+)
 def test_what_is_no_array_is_told(value):
     for name, call in {
         "Images": lambda: inputs.images(value, (4, 4, 1)),

@@ -140,6 +140,7 @@ def test_steps_in_micro_batches_are_those_of_the_whole_batch():
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_noise_that_is_drawn_doesnt_depend_on_micro_batches():
     losses = []
     for micro_batch in (None, 2):

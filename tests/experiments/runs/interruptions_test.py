@@ -286,6 +286,7 @@ def copied(tiny_run, tmp_path, eager):
     return pathlib.Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_decay_of_the_second_moment_below_the_first(tmp_path, capsys):
     """beta2 = 0.75: warned of; the NaN names a good checkpoint and what to change, also when it goes on."""
     hyperparameters = tiny_hps(epochs=60, epochs_full_valid=60, epochs_full_sample=60)
@@ -333,6 +334,7 @@ def test_a_singular_matrix(tmp_path):
     assert train._explain(tf.errors.InvalidArgumentError(None, None, "x"), run, run.hyperparameters) is None
 
 
+@pytest.mark.slow
 def test_a_test_loss_that_is_not_finite(copied, monkeypatch):
     """That of the raw weights stops the run, that of the average is null in its log."""
     evaluate = callbacks.evaluate_both

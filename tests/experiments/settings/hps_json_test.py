@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 
 import pytest
@@ -116,6 +117,22 @@ def test_classes_are_kept():
 def test_what_is_no_object(value):
     with pytest.raises(UsageError, match="x must be a JSON object, got"):
         hps_json.from_json(value, "x")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (pathlib.Path.mkdir, "Can't read .*hps.json: Is a directory"),
+        (os.mkfifo, "Can't read .*hps.json: it is a pipe"),
+        (lambda path: path.symlink_to("nowhere"), "Can't read .*hps.json: No such file"),
+        (lambda path: path.write_bytes(b"\xff{}"), "hps.json: this is no JSON"),
+    ],
+    ids=["directory", "pipe", "link", "bytes"],
+)
+def test_what_is_no_file_of_text(make, words, tmp_path):
+    make(tmp_path / "hps.json")
+    with pytest.raises(UsageError, match=words):
+        hps_json.load(tmp_path)
 
 
 def test_own_hyperparameters_may_be_missing_and_no_others():

@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 from glow_tf import bijectors
 from glow_tf.layers import log_abs_det
+from tests.support import registry
 
 
 def test_actnorm_initialize():
@@ -35,6 +36,27 @@ def test_actnorm_is_not_initialized_from_values_without_spread(x, words):
     with pytest.raises(ValueError, match=words):
         bijector.initialize(x)
     np.testing.assert_array_equal(bijector.b, 0)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.ones((8, 2, 2, 4)), "actnorm of step 0 normalises don't differ in 4 of 4"),
+        (np.full((8, 2, 2, 4), np.nan), "actnorm of step 0 normalises aren't finite in 4 of 4"),
+        (np.zeros((0, 2, 2, 4)), "actnorm of step 0 normalises aren't finite in 4 of 4"),
+        (
+            np.where(np.arange(4) == 2, 0, np.random.default_rng(0).normal(size=(8, 2, 2, 4))),
+            "in 1 of 4 .*is 2",
+        ),
+    ],
+)
+def test_scan_is_not_initialized_from_values_without_spread(x, words):
+    scan = registry.scan("float64")
+    before = [variable.numpy() for variable in scan.variables]
+    with pytest.raises(ValueError, match=words):
+        scan.initialize(x)
+    for variable, value in zip(scan.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
 
 
 @pytest.mark.parametrize("parameterization", ["dense", "lu"])

@@ -171,7 +171,10 @@ def gradients_of(bijector, x, inverse=False, given=None):
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 @pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("permutation", PERMUTATIONS)
+@pytest.mark.parametrize(
+    "permutation",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "invconv")) for name in PERMUTATIONS],
+)
 def test_scan_gradients_in_every_memory_mode(permutation, coupling, inverse, rng):
     """In a function, and one of them eager, against a plain loop over the steps.
 
@@ -201,7 +204,9 @@ def test_scan_gradients_in_every_memory_mode(permutation, coupling, inverse, rng
                 np.testing.assert_allclose(ours / scale, reference / scale, atol=1e-9)
 
 
-@pytest.mark.parametrize(("shape", "inverse"), [((3,), False), ((2, 4, 8), True)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "inverse"), [pytest.param((3,), False, marks=pytest.mark.slow), ((2, 4, 8), True)], ids=str
+)
 def test_scan_gradients_given_a_context(shape, inverse, rng):
     """In every memory mode, by both kernels, in shares: as in a plain loop, as finite differences."""
     x = tf.constant(rng.normal(size=(3, 2, 4, 4)))

@@ -8,12 +8,17 @@ from glow_tf import bijectors
 from tests.support import registry
 
 # (memory, keep_bytes, whether the kernel is fused)
-MODES = [("store", 0, True), ("recompute", 0, True), ("reverse", 0, True), ("reverse", 600, True)]
-FEW = pytest.mark.parametrize("scan", [("store", 0, True), ("reverse", 600, True)], indirect=True, ids=str)
+OTHERS = [("recompute", 0, True), ("reverse", 0, True)]
+MODES = [("store", 0, True), ("reverse", 600, True)]
+FEW = pytest.mark.parametrize("scan", MODES, indirect=True, ids=str)
 ONE = pytest.mark.parametrize("scan", [("store", 0, True)], indirect=True, ids=str)
 
 
-@pytest.fixture(scope="module", params=MODES, ids=lambda mode: "-".join(map(str, mode)))
+@pytest.fixture(
+    scope="module",
+    params=[*MODES, *[pytest.param(mode, marks=pytest.mark.slow) for mode in OTHERS]],
+    ids=lambda mode: "-".join(map(str, mode)),
+)
 def scan(request):
     memory, keep_bytes, fused = request.param
     return registry.moved(registry.scan("float64", fused=fused, memory=memory, keep_bytes=keep_bytes))

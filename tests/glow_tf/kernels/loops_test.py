@@ -76,7 +76,12 @@ def test_each_share_has_its_images(variables):
 
 @pytest.mark.parametrize(
     ("memory", "context"),
-    [("recompute", None), ("reverse", None), ("reverse", (3,)), ("recompute", (4, 6, 1))],
+    [
+        pytest.param("recompute", None, marks=pytest.mark.slow),
+        ("reverse", None),
+        pytest.param("reverse", (3,), marks=pytest.mark.slow),
+        ("recompute", (4, 6, 1)),
+    ],
 )
 def test_parts_are_the_whole(variables, memory, context, monkeypatch):
     """Five images in two shares, and these in parts of at most two images; so are their contexts."""

@@ -48,7 +48,9 @@ def served_as(tmp_path_factory):
     return functools.cache(lambda name: Served(name, tmp_path_factory.mktemp("served")))
 
 
-@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.slow] * (n == "float64")) for n in CONFIGS])
+@pytest.fixture(
+    params=[pytest.param(n, marks=[pytest.mark.slow] * (n not in ("labels", "image"))) for n in CONFIGS]
+)
 def served(request, served_as):
     """Each model, served."""
     return served_as(request.param)
