@@ -12,8 +12,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-# What `nohup` ignores reaches the tests' processes all the same.
+# What `nohup` and a shell's background ignore reaches the tests' processes all the same.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Workers share the cores; with threads for an operation they would only wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     tf.config.threading.set_intra_op_parallelism_threads(1)
