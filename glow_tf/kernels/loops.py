@@ -11,7 +11,7 @@ import tensorflow as tf
 from glow_tf.shapes import told_shape
 
 # What computing a step has in memory at once, where none of it is kept. More at once is no faster.
-PART_BYTES = 2**26
+PART_BYTES = 2**25
 
 
 # A context, which all steps depend on, is a list of one tensor [N, ...] here, or of none.
