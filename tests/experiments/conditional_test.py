@@ -85,6 +85,7 @@ def test_evaluate(name, request):
     assert np.abs(bits - other).max() > 1e-3, "the context plays a part"
 
 
+@pytest.mark.slow
 def test_samples_of_labels(label, tmp_path):
     """A column depends on its label alone where nothing is random; in the training's grids too."""
     out = tmp_path / "samples.png"

@@ -94,6 +94,7 @@ def test_the_same_seed_is_the_same_model():
         np.testing.assert_array_equal(variable, names.get(name, 0))
 
 
+@pytest.mark.slow
 def test_initialisation_does_not_depend_on_a_new_context():
     config = glow_tf.GlowConfig(**SMALL, context_shape=(3,))
     images = images_for(config, 16)

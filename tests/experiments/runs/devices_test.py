@@ -73,6 +73,7 @@ def assert_same_copies(strategy, run):
         np.testing.assert_array_equal(*copies)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_devices_and_micro_batches(two_replicas, tmp_path, monkeypatch):
     """20 steps of two replicas, the shares unequal and in unequal parts, between steps of one device."""
     monkeypatch.setattr(run_module, "N_LAST", 9)

@@ -611,6 +611,7 @@ def test_ctrl_c_sighup_and_sigterm(tmp_path, eager, monkeypatch, capsys):
         assert signals.received and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_first_step_is_traced(tmp_path, monkeypatch):
     """It ends the process, there being nothing to save; the same command begins the run."""
     with monkeypatch.context() as patch:

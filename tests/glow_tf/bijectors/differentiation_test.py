@@ -10,7 +10,9 @@ from tests.support import registry
 # (memory, keep_bytes, whether the kernel is fused)
 OTHERS = [("recompute", 0, True), ("reverse", 0, True)]
 MODES = [("store", 0, True), ("reverse", 600, True)]
-FEW = pytest.mark.parametrize("scan", MODES, indirect=True, ids=str)
+FEW = pytest.mark.parametrize(
+    "scan", [pytest.param(MODES[0], marks=pytest.mark.slow), MODES[1]], indirect=True, ids=str
+)
 ONE = pytest.mark.parametrize("scan", [("store", 0, True)], indirect=True, ids=str)
 
 

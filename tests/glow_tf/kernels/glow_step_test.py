@@ -119,7 +119,7 @@ def test_scales_that_vanish_have_a_log():
     ("shape", "jit_compile", "n_kept"),
     [
         pytest.param((None, 3, 4, 4), False, (0, 1, 2), marks=pytest.mark.slow),
-        ((None, None, None, 4), False, (1,)),
+        pytest.param((None, None, None, 4), False, (1,), marks=pytest.mark.slow),
         pytest.param((None, 3, 4, 4), True, (0, 1), marks=pytest.mark.slow),
     ],
     ids=["batch", "all", "xla"],

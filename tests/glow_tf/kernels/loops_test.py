@@ -80,7 +80,7 @@ def test_each_share_has_its_images(variables):
         pytest.param("recompute", None, marks=pytest.mark.slow),
         ("reverse", None),
         pytest.param("reverse", (3,), marks=pytest.mark.slow),
-        ("recompute", (4, 6, 1)),
+        pytest.param("recompute", (4, 6, 1), marks=pytest.mark.slow),
     ],
 )
 def test_parts_are_the_whole(variables, memory, context, monkeypatch):
