@@ -159,7 +159,19 @@ PROBLEMS = {
         n_test=10000,
         n_y=10,
         most_dal=1,
-        defaults=dict(dal=0, n_train=60000, depth=8, width=128, learntop=True, flow_coupling="affine"),
+        # A run of an hour on two cores.
+        defaults=dict(
+            dal=0,
+            n_train=60000,
+            n_batch_train=32,
+            depth=8,
+            width=128,
+            learntop=True,
+            flow_coupling="affine",
+            epochs=8,
+            epochs_warmup=1.0,
+            epochs_full_valid=2,
+        ),
     ),
     # The original's. Its MNIST is padded to 32x32, and has three equal channels.
     "mnist": Problem(

@@ -1,12 +1,9 @@
 """The documents: what they tell a reader to run runs, and what says "every" is complete."""
 
+import functools
 import importlib.util
-import json
-import os
 import pkgutil
 import re
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -14,7 +11,7 @@ import tensorflow as tf
 import glow_tf
 from experiments.settings.flags import _NOT_HERE
 from experiments.settings.hyperparameters import GIVEN
-from tests.support import documents
+from tests.support import commands, documents
 from tests.support.documents import DOCS, PAGES, ROOT
 
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
@@ -45,46 +42,18 @@ def test_a_block_is_run_or_says_why_not():
             assert block.language in documents.LANGUAGES or included, (page, block)
 
 
-@pytest.fixture(scope="module")
-def flags_of_commands():
-    """Returns the flags of each command, as it defines them when it is started."""
-    script = """
-import json, pathlib, runpy, sys
-from absl import app, flags
-app.run = lambda *arguments, **named: None
-found = {}
-for name in sys.argv[1:]:
-    before = set(flags.FLAGS)
-    sys.argv = [name]
-    runpy.run_module(f"experiments.{name}", run_name="__main__")
-    found[name] = sorted(set(flags.FLAGS) - before)
-    for flag in found[name]:
-        delattr(flags.FLAGS, flag)
-print(json.dumps(found))
-"""
-    named = sorted({name for text in TEXTS.values() for name, _ in COMMAND.findall(text)})
-    found = subprocess.run(
-        [sys.executable, "-c", script, *named],
-        cwd=ROOT,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout.splitlines()[-1])
-
-
-def test_commands_have_the_flags_that_are_written(flags_of_commands):
+def test_commands_have_the_flags_that_are_written():
     """Also those that take hours, Docker or several machines, and are run nowhere here."""
+    taken = functools.cache(commands.flags_of)
     unknown = [
         f"{page}: {command} --{flag}"
         for page, text in TEXTS.items()
         for command, arguments in COMMAND.findall(text)
         for flag in re.findall(r"--(\w+)", arguments.replace(" -- ", " "))
         if flag != "help"
-        and not _is_taken(flag, flags_of_commands[command])
+        and not _is_taken(flag, taken(command))
         # After ` -- ` come the flags of the training that `reproduce` starts.
-        and not (command == "reproduce" and flag in flags_of_commands["train"])
+        and not (command == "reproduce" and flag in taken("train"))
     ]
     assert not unknown
 

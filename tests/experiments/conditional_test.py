@@ -215,7 +215,28 @@ def test_the_shape_of_a_context_is_asked_for(addresses, exported):
     assert served.InProcess(exported / "1", 30.0).input_shape("context") == (4, 4, 1)
 
 
-def test_mistakes_are_told_in_a_paragraph(lowres, label, addresses, tmp_path):
+def assert_told(mistakes):
+    """Asserts that each command line ends with a sentence that has these words."""
+    lines = [line for line, _ in mistakes]
+    for (line, words), (code, _, message) in zip(mistakes, commands.run_many(lines), strict=True):
+        assert code == 2 and "Traceback" not in message, (line, message)
+        for word in words:
+            assert word in message, (line, message)
+
+
+@pytest.mark.slow
+def test_mistakes_with_labels_are_told_in_a_paragraph(label, tmp_path):
+    assert_told(
+        [
+            (["evaluate", "--logdir", label, "--context=lowres:2"], ["--context lowres:2", "'label'"]),
+            (["sample", "--logdir", label, "--context_images=0"], ["--context_images", "lowres:K"]),
+            (["interpolate", "--logdir", label, f"--out={tmp_path}/a.png"], ["--context label"]),
+            (["manipulate", "--logdir", label, f"--out={tmp_path}/a.png"], ["--context label"]),
+        ]
+    )
+
+
+def test_mistakes_are_told_in_a_paragraph(lowres, addresses, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "large.png")
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "small.png")
     (tmp_path / "empty").mkdir()
@@ -233,16 +254,12 @@ def test_mistakes_are_told_in_a_paragraph(lowres, label, addresses, tmp_path):
     mistakes = [
         (["train", "--logdir", lowres, "--context=label"], ["context: 'lowres:2' there, 'label' here"]),
         (["train", "--dry_run", "--context=lowres:3"], ["--context", "2, 4, 8", "lowres:3"]),
-        (["evaluate", "--logdir", label, "--context=lowres:2"], ["--context lowres:2", "'label'"]),
-        (["sample", "--logdir", label, "--context_images=0"], ["--context_images", "lowres:K"]),
         (["sample", "--logdir", lowres, "--context_images=30"], ["--context_images", "0 to 29", "30"]),
         (["sample", "--logdir", lowres, f"--context_images={tmp_path}/large.png"], ["4 wide", "context's"]),
         (["sample", "--logdir", lowres, f"--context_images={tmp_path}/small.png"], ["give 1 --labels"]),
         (["sample", "--logdir", lowres, f"--context_images={tmp_path}/empty"], ["no pictures", "empty"]),
         (["sample", "--logdir", lowres, "--context_images=none.png"], ["none.png"]),
         (["sample", "--logdir", lowres, "--context_images=0,1", "--labels=3"], ["each of the 2", "got 1"]),
-        (["interpolate", "--logdir", label, f"--out={tmp_path}/a.png"], ["--context label"]),
-        (["manipulate", "--logdir", label, f"--out={tmp_path}/a.png"], ["--context label"]),
         ([*client, f"--server={addresses[0]}"], ["context"]),
         ([*client, f"--context={tmp_path}/large.png"], ["4 wide", "context's"]),
         ([*client, f"--context={tmp_path}/ints.npz"], ["finite floats", "int64"]),
@@ -251,11 +268,7 @@ def test_mistakes_are_told_in_a_paragraph(lowres, label, addresses, tmp_path):
         ([*client, f"--context={tmp_path}/other.npz"], ["'context'", "pictures"]),
         ([*client, f"--context={tmp_path}/four.npz"], ["one for all, or 3", "got 4"]),
     ]
-    lines = [line for line, _ in mistakes]
-    for (line, words), (code, _, message) in zip(mistakes, commands.run_many(lines), strict=True):
-        assert code == 2 and "Traceback" not in message, (line, message)
-        for word in words:
-            assert word in message, (line, message)
+    assert_told(mistakes)
 
 
 def test_openai_checkpoints_have_no_context(tmp_path):

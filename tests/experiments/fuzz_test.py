@@ -1,12 +1,9 @@
 """Flags of every command with values of every kind: an answer or a sentence, never a traceback."""
 
-import importlib
 import pathlib
 import random
 
 import numpy as np
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
 from tests.support import commands
@@ -79,16 +76,6 @@ _ASKED = {
     "pipeline_benchmark": ([], ["and no such argument"]),
     "demo": (["--logdir={nothing}"], []),
 }
-_MODULES = {"demo": "experiments.demo.__main__"}
-
-
-def names_of(command: str) -> list[str]:
-    """Returns the names of a command's flags."""
-    module = importlib.import_module(_MODULES.get(command, f"experiments.{command}"))
-    with flagsaver.flagsaver():
-        before = set(flags.FLAGS)
-        module.define_flags()
-        return sorted(set(flags.FLAGS) - before)
 
 
 def mistaken(name: str, value: str, draw: random.Random) -> list[str]:
@@ -110,9 +97,9 @@ def mistaken(name: str, value: str, draw: random.Random) -> list[str]:
 
 def lines_of(command: str) -> list[list[str]]:
     """Returns command lines, the same each time, in each of which one or two flags are mistaken."""
-    draw, names = random.Random(command), names_of(command)
+    draw, names = random.Random(command), commands.flags_of(command)
     # As often one of its own as one of the model's, which all that read a run have.
-    own = sorted(set(names) - set(names_of("train"))) or names
+    own = sorted(set(names) - set(commands.flags_of("train"))) or names
     first, last = _ASKED[command]
     lines = []
     for _ in range(min(_CASES, 8 * len(names))):

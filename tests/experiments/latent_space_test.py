@@ -120,6 +120,7 @@ def test_export_of_either_weights(digits_run, tmp_path):
     assert abs(bits - polyak["bits_x"]) < 0.01
 
 
+@pytest.mark.slow
 def test_sample_of_labels_as_an_animation(digits_run, tmp_path):
     out = tmp_path / "samples.gif"
     arguments = ["--logdir", digits_run, "--labels", "3,8", "--temperature", "0,0.5,1", "--rows", "2"]

@@ -127,7 +127,7 @@ def test_gradients(name, memory):
 @pytest.mark.parametrize(
     ("name", "kind", "memory"),
     [
-        pytest.param(name, "adamax", memory, marks=[pytest.mark.slow] * (memory in ("store", "recompute")))
+        pytest.param(name, "adamax", memory, marks=[pytest.mark.slow] * (memory != "reverse"))
         for name in CASES[:1]
         for memory in MEMORY
     ]

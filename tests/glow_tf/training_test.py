@@ -134,6 +134,7 @@ def test_steps_in_micro_batches_are_those_of_the_whole_batch():
         model = compiled(0, micro_batch=micro_batch)
         model.optimizer.global_clipnorm = 0.01
         steps = [model.train_on_batch(data, reset_metrics=False) for _ in range(4)]
+        model.run_eagerly = True  # Graphs take longer to build.
         evaluated = model.evaluate(tf.data.Dataset.from_tensors(data), verbose=0)
         results.append([*steps, evaluated, model.predict((X, Y, NOISE), verbose=0), *model.get_weights()])
     for whole, parts in zip(*results, strict=True):

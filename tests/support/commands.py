@@ -1,14 +1,28 @@
 """Runs the commands as a user does."""
 
 import functools
+import importlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+from absl import flags
+from absl.testing import flagsaver
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHORT_RUN = ["--depth", "2", "--width", "16", "--epochs", "3", "--epochs_full_valid", "1"]
+
+
+def flags_of(command: str) -> list[str]:
+    """Returns the names of a command's flags."""
+    name = "demo.__main__" if command == "demo" else command
+    module = importlib.import_module(f"experiments.{name}")
+    with flagsaver.flagsaver():
+        before = set(flags.FLAGS)
+        module.define_flags()
+        return sorted(set(flags.FLAGS) - before)
 
 
 def run(command: str, *arguments, fails: bool = False) -> str:

@@ -1,8 +1,8 @@
-"""Runs the signatures of a SavedModel, by each loader, in a process that can't import glow_tf.
+"""Runs the signatures of a SavedModel in a process that can't import glow_tf.
 
-    python run_without_glow_tf.py SAVED_MODEL REQUESTS OUTPUTS
+    python run_without_glow_tf.py LOADER SAVED_MODEL REQUESTS OUTPUTS
 
-REQUESTS is a folder of npz files, one per signature; OUTPUTS gets such a folder for each loader.
+LOADER is a name in `LOADERS`; REQUESTS is a folder of npz files, one per signature, and OUTPUTS becomes one.
 """
 
 import importlib.util
@@ -59,16 +59,14 @@ def cpp(path, requests):
 LOADERS = dict(python=python, cli=cli, cpp=cpp)
 
 
-def main(saved_model, requests_folder, outputs_folder):
+def main(loader, saved_model, requests_folder, outputs_folder):
     """Runs all."""
     sys.modules["glow_tf"] = None  # An import of it fails from here on.
     requests = {file.stem: dict(np.load(file, allow_pickle=True)) for file in requests_folder.iterdir()}
-    for name, loader in LOADERS.items():
-        folder = outputs_folder / name
-        folder.mkdir(parents=True)
-        for signature, arrays in loader(saved_model, requests):
-            np.savez(folder / f"{signature}.npz", **arrays)
+    outputs_folder.mkdir()
+    for signature, arrays in LOADERS[loader](saved_model, requests):
+        np.savez(outputs_folder / f"{signature}.npz", **arrays)
 
 
 if __name__ == "__main__":
-    main(*map(pathlib.Path, sys.argv[1:]))
+    main(sys.argv[1], *map(pathlib.Path, sys.argv[2:]))

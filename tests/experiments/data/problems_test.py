@@ -33,8 +33,10 @@ def test_bad_data(given, words):
 
 
 def store(data_dir, images, labels, name="mnist", version="3.0.1"):
-    """Writes images and labels as the test split of a dataset of TFDS'."""
-    examples = tf.data.Dataset.from_tensor_slices(dict(image=images, label=labels))
+    """Writes images and labels as the test split of a dataset of TFDS'; what else it has is empty texts."""
+    others = set(tfds.builder(name, data_dir=data_dir).info.features) - {"image", "label"}
+    texts = {key: [""] * len(labels) for key in others}
+    examples = tf.data.Dataset.from_tensor_slices(dict(image=images, label=labels, **texts))
     tfds.dataset_builders.store_as_tfds_dataset(
         name,
         version=version,
@@ -42,6 +44,7 @@ def store(data_dir, images, labels, name="mnist", version="3.0.1"):
             dict(
                 image=tfds.features.Image(shape=images.shape[1:]),
                 label=tfds.features.Scalar(np.int64),
+                **{key: tfds.features.Text() for key in others},
             )
         ),
         split_datasets=dict(test=examples),
@@ -64,6 +67,14 @@ def test_mnist_is_padded_and_tiled(tmp_path, rng):
     order = np.argsort(data.labels, kind="stable")  # TFDS shuffles.
     np.testing.assert_array_equal(data.labels[order], [1, 1, 3, 4])
     np.testing.assert_array_equal(inside[order[-2:]], np.repeat(images[[0, 2]], 3, -1))
+
+
+def test_cifar10(tmp_path, rng):
+    images, labels = rng.integers(0, 256, (4, 32, 32, 3), np.uint8), np.array([3, 1, 4, 9])
+    store(tmp_path, images, labels, "cifar10", "3.0.2")
+    data = problems.load(resolve(dict(problem="cifar10", data_dir=str(tmp_path), n_test=4)), "test")
+    order = [list(data.labels).index(label) for label in labels]  # TFDS shuffles.
+    np.testing.assert_array_equal(data.images[order], images)
 
 
 @pytest.mark.parametrize(

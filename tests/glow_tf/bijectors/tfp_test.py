@@ -33,7 +33,7 @@ NAMES = (
 )
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.slow] * REGISTRY[n].variant) for n in NAMES])
 def case(request):
     """A bijector with three inputs, their event_ndims, and a context, if it takes one."""
     entry = REGISTRY[request.param]
