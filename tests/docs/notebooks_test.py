@@ -27,9 +27,7 @@ def test_notebook_is_its_page(name):
     assert what(kept) == what(made), f"python -m docs.notebooks {name}"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "tutorial")) for name in notebooks.PAGES]
-)
+@pytest.mark.parametrize("name", notebooks.PAGES)
 def test_outputs_are_those_of_a_run(name, tmp_path):
     run = notebooks.execute(notebooks.make(name), tmp_path)
     pictures = 0
